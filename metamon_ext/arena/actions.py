@@ -1,0 +1,57 @@
+"""Metamon's 13 actions, as what the simulator offers in a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metamon_ext.arena.state import bench, known_moves, letters_and_digits, move_name
+from metamon_ext.arena.tracker import TrackedBattle
+
+TERA = 9
+"""Actions 9 to 12 are the moves 0 to 3 with terastallization."""
+FIRST_SWITCH = 4
+
+
+def legal_choices(battle: TrackedBattle) -> dict[int, str]:
+    """Action index -> the simulator's choice, for what the last request offers; ascending.
+
+    0-3 are the active Pokémon's moves and 4-8 the switches, each in alphabetical order, as in
+    Metamon. A move that is not among the known ones (Struggle, recharging) is action 0. Mega
+    evolution, Z-moves and dynamax have no action.
+    """
+    request = battle.last_request
+    choices: dict[int, str] = {}
+    if not battle.force_switch and battle.active_pokemon is not None:
+        offered = request["active"][0]
+        names = sorted(move_name(move.id) for move in known_moves(battle, battle.active_pokemon))
+        for slot, move in enumerate(offered["moves"], start=1):
+            if not move.get("disabled"):
+                name = move_name(move["id"])
+                choices[names.index(name) if name in names else 0] = f"move {slot}"
+        if offered.get("canTerastallize"):
+            choices |= {TERA + i: f"{choice} terastallize" for i, choice in choices.items()}
+    if not battle.trapped:
+        slots = {entry["ident"]: i for i, entry in enumerate(request["side"]["pokemon"], start=1)}
+        idents = {id(pokemon): ident for ident, pokemon in battle.team.items()}
+        order = sorted(bench(battle), key=lambda pokemon: letters_and_digits(pokemon.species))
+        for i, pokemon in enumerate(order):
+            choices[FIRST_SWITCH + i] = f"switch {slots[idents[id(pokemon)]]}"
+    return dict(sorted(choices.items()))
+
+
+def action_of(battle: TrackedBattle, order: Any) -> int:
+    """The action index of a `poke_env` order, -1 for one without (dynamax counts as the move)."""
+    from poke_env.battle.move import Move
+    from poke_env.battle.pokemon import Pokemon
+
+    wanted = getattr(order, "order", None)
+    if isinstance(wanted, Pokemon):
+        species = sorted(letters_and_digits(pokemon.species) for pokemon in bench(battle))
+        name = letters_and_digits(wanted.species)
+        return FIRST_SWITCH + species.index(name) if name in species else -1
+    if isinstance(wanted, Move) and battle.active_pokemon is not None:
+        names = sorted(move_name(move.id) for move in known_moves(battle, battle.active_pokemon))
+        name = move_name(wanted.id)
+        index = names.index(name) if name in names else 0
+        return index + TERA if order.terastallize else index
+    return -1

@@ -1,0 +1,197 @@
+"""One running battle: its two seats, what they are asked and what they answered."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from metamon_ext.arena.actions import action_of, legal_choices
+from metamon_ext.arena.schedule import BattleSpec, derive
+from metamon_ext.arena.state import universal_state
+from metamon_ext.arena.tracker import TrackedBattle
+from metamon_ext.spaces.universal import UniversalState
+
+SEATS = ("p1", "p2")
+
+
+@dataclass(frozen=True)
+class BattleResult:
+    """How a battle went. `outcome` is p1, p2, tie or unfinished, then with the `reason`.
+
+    `turns` are the simulator's; decisions and invalid choices are counted for each seat.
+    `digest` is a hash of all choices of both seats.
+    """
+
+    key: str
+    outcome: str
+    reason: str
+    turns: int
+    p1_decisions: int
+    p2_decisions: int
+    p1_invalid: int
+    p2_invalid: int
+    digest: str
+
+
+class Seat:
+    """One side of a battle; while it is asked for an action it is the `Decision` that it puts.
+
+    With `record` it keeps every state in which it was asked and the action that was then played.
+    """
+
+    def __init__(self, spec: BattleSpec, name: str, record: bool) -> None:
+        self.name = name
+        self.key = spec.key
+        self.policy_name = spec.p1 if name == "p1" else spec.p2
+        self.battle_id = f"{spec.key}/{name}"
+        self.battle = TrackedBattle(spec.battle_format, spec.gen, name)
+        self.decisions = 0
+        self.invalid = 0
+        self.choices: list[str] = []
+        self.states: list[UniversalState] = []
+        self.actions: list[int] = []
+        self._record = record
+        self._seed = derive(spec.seed, spec.mirrored, name)
+        self._state: UniversalState | None = None
+        self._legal: dict[int, str] | None = None
+        self._refused: set[str] = set()
+        self._illegal_answers = 0
+
+    # ---- what a policy sees: the protocol `Decision` ----
+
+    @property
+    def state(self) -> UniversalState:
+        if self._state is None:
+            self._state = universal_state(self.battle)
+        return self._state
+
+    @property
+    def legal_actions(self) -> list[int]:
+        return list(self._legal_choices)
+
+    @property
+    def rng(self) -> random.Random:
+        return random.Random(self._seed + 4 * self.decisions + self._illegal_answers)
+
+    def action_of(self, order: object) -> int:
+        return action_of(self.battle, order)
+
+    # ---- what the worker does ----
+
+    def take(self, lines: str, request: dict[str, Any] | None, error: str | None) -> bool:
+        """Take in what the simulator said to this seat. True if the seat must now act."""
+        if lines:
+            self.battle.feed(lines)
+        if request is not None:
+            self.battle.parse_request(request)
+            self._legal = self._state = None
+        if error is not None:  # an illegal choice, or one that only now turns out to be
+            self._take_back()
+            return True
+        self._refused.clear()
+        self._illegal_answers = 0
+        return request is not None and not request.get("wait")
+
+    def preview(self) -> str | None:
+        """The choice at team preview: a random order, as Metamon's players do; else None."""
+        if not self.battle.teampreview:
+            return None
+        order = list(range(1, 1 + len(self.battle.last_request["side"]["pokemon"])))
+        random.Random(self._seed - 1).shuffle(order)
+        self.choices.append("team " + ",".join(map(str, order)))
+        return self.choices[-1]
+
+    @property
+    def may_be_asked(self) -> bool:
+        """False after two illegal answers to one question."""
+        return self._illegal_answers < 2
+
+    def answer(self, action: int) -> str | None:
+        """The simulator's choice for a policy's answer; None if it is illegal: ask once more."""
+        choice = self._legal_choices.get(int(action))
+        if choice is None:
+            self._illegal_answers += 1
+            return None
+        return self._play(int(action), choice)
+
+    def answer_at_random(self) -> str:
+        """The simulator's choice for a seat whose policy has answered illegally twice."""
+        if self._illegal_answers == 2:
+            self.invalid += 1
+        action, choice = self.rng.choice(list(self._legal_choices.items()))
+        return self._play(action, choice)
+
+    def finish(self) -> None:
+        """Record the state in which the battle ended, with the blank action of the files."""
+        if self._record:
+            self.states.append(universal_state(self.battle))
+            self.actions.append(-1)
+
+    @property
+    def _legal_choices(self) -> dict[int, str]:
+        if self._legal is None:
+            legal = legal_choices(self.battle)
+            self._legal = {a: c for a, c in legal.items() if c not in self._refused}
+            self._legal = self._legal or {0: "default"}
+        return self._legal
+
+    def _play(self, action: int, choice: str) -> str:
+        if self._record:
+            self.states.append(self.state)
+            self.actions.append(action)
+        self.choices.append(choice)
+        self.decisions += 1
+        return choice
+
+    def _take_back(self) -> None:
+        if self._record:
+            self.states.pop()
+            self.actions.pop()
+        self._refused.add(self.choices.pop())
+        self.decisions -= 1
+        self._illegal_answers += 1
+        self._legal = None
+
+
+class RunningBattle:
+    """A battle in the simulator."""
+
+    def __init__(self, spec: BattleSpec, record: bool) -> None:
+        self.spec = spec
+        self.seats = [Seat(spec, name, record) for name in SEATS]
+
+    def start(self) -> list[Any]:
+        """The bridge's message that starts this battle."""
+        spec, teams = self.spec, (self.spec.p1_team, self.spec.p2_team)
+        players = {
+            name: {
+                "name": name,
+                "team": team.packed,
+                "seed": f"gen5,{derive(spec.seed, name, 'team'):016x}",
+            }
+            for name, team in zip(SEATS, teams, strict=True)
+        }
+        seed = f"gen5,{derive(spec.seed, 'simulator'):016x}"
+        return ["start", spec.key, {"format": spec.battle_format, "seed": seed, **players}]
+
+    @property
+    def turn(self) -> int:
+        return self.seats[0].battle.turn
+
+    def result(self, outcome: str, reason: str = "") -> BattleResult:
+        """The battle's result if it ends now."""
+        first, second = self.seats
+        choices = "\n".join([",".join(first.choices), ",".join(second.choices)])
+        return BattleResult(
+            key=self.spec.key,
+            outcome=outcome,
+            reason=reason,
+            turns=self.turn,
+            p1_decisions=first.decisions,
+            p2_decisions=second.decisions,
+            p1_invalid=first.invalid,
+            p2_invalid=second.invalid,
+            digest=hashlib.blake2b(choices.encode(), digest_size=8).hexdigest(),
+        )

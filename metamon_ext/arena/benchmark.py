@@ -1,0 +1,152 @@
+"""`metamon-ext benchmark arena`: the whole arena against the simulator alone, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+
+from metamon_ext.arena.play import add_seat_arguments, positive, prepare
+from metamon_ext.arena.pool import BATTLES_AT_ONCE, play_battles
+from metamon_ext.arena.schedule import matchup
+from metamon_ext.arena.simulator import find_node, find_simulator
+from metamon_ext.arena.teams import Team
+from metamon_ext.arena.worker import WorkerSettings
+
+_ALONE = Path(__file__).with_name("simulator_alone.js")
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext benchmark`."""
+    parser = commands.add_parser("benchmark", help="measure, with ratios taken in one run")
+    benchmarks = parser.add_subparsers(dest="benchmark", metavar="WHAT", required=True)
+    arena = benchmarks.add_parser("arena", help="battles a second, against the simulator alone")
+    add_seat_arguments(arena)
+    arena.add_argument("--battles", type=positive, default=200, help="for each core and round")
+    arena.add_argument(
+        "--battles_at_once", type=positive, default=BATTLES_AT_ONCE, help="for each core"
+    )
+    arena.add_argument("--rounds", type=positive, default=3, help="the two are measured in turn")
+    arena.add_argument("--json", action="store_true")
+    arena.set_defaults(run=benchmark_arena)
+
+
+def benchmark_arena(args: argparse.Namespace) -> int:
+    """Random against random: decisions a second with and without everything around the simulator.
+
+    Both use `--workers` cores. The median round by ratio is reported. Time to start workers is
+    left out: the clock runs from the first battle's end to the last's.
+    """
+    battle_format, teams = prepare(args.battle_format, None)
+    battles = args.battles * args.workers
+    rounds = []
+    with PeakMemory() as memory:
+        for n in range(args.rounds):
+            specs = matchup("random", "random", battles, battle_format, teams, args.seed + n)
+            decisions = 0
+            started = ended = 0.0
+            played = play_battles(specs, WorkerSettings(), args.workers, args.battles_at_once)
+            with closing(played):
+                for _, result in played:
+                    ended = time.perf_counter()
+                    if started:
+                        decisions += result.p1_decisions + result.p2_decisions
+                    else:
+                        started = ended
+            alone = simulator_alone(
+                args.battle_format, teams, args.workers, args.battles, args.seed + n
+            )
+            rounds.append((decisions / (ended - started), alone))
+    rate, alone = sorted(rounds, key=lambda pair: pair[0] / pair[1])[len(rounds) // 2]
+    answer = {
+        "battle_format": args.battle_format,
+        "workers": args.workers,
+        "battles_at_once": args.battles_at_once * args.workers,
+        "decisions_per_second": round(rate, 1),
+        "simulator_decisions_per_second": round(alone, 1),
+        "ratio_to_simulator": round(rate / alone, 3),
+        "ratios": [round(rate / alone, 3) for rate, alone in rounds],
+        "peak_memory_mb": round(memory.peak / 2**20),
+    }
+    if args.json:
+        print(json.dumps(answer))
+    else:
+        width = max(map(len, answer))
+        print("\n".join(f"{name:{width}}  {value}" for name, value in answer.items()))
+    return 0
+
+
+def simulator_alone(
+    battle_format: str, teams: Sequence[Team], cores: int, battles: int, seed: int
+) -> float:
+    """Decisions a second of `cores` Node processes that play `battles` battles each."""
+    packed = json.dumps([team.packed for team in teams])
+    command = [str(find_node()), str(_ALONE), str(find_simulator()), battle_format, str(battles)]
+    processes = [
+        subprocess.Popen(
+            [*command, str(seed * cores + core)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for core in range(cores)
+    ]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(packed)
+        process.stdin.close()
+    answers = []
+    for process in processes:
+        assert process.stdout
+        answers.append(json.loads(process.stdout.read()))
+        process.wait()
+    return sum(answer["decisions"] / answer["seconds"] for answer in answers)
+
+
+class PeakMemory:
+    """The largest sum of resident memory, in bytes, of this process and all below it (Linux)."""
+
+    def __init__(self, every: float = 0.2) -> None:
+        self.peak = 0
+        self._every = every
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        while not self._done.wait(self._every):
+            self.peak = max(self.peak, tree_memory(os.getpid()))
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def tree_memory(pid: int) -> int:
+    """Resident memory of a process and its descendants, in bytes; pages they share count twice."""
+    total, pids = 0, [pid]
+    page = os.sysconf("SC_PAGE_SIZE")
+    while pids:
+        process = Path("/proc") / str(pids.pop())
+        try:
+            total += int((process / "statm").read_text().split()[1]) * page
+            for task in (process / "task").iterdir():
+                pids += map(int, (task / "children").read_text().split())
+        except (OSError, IndexError):
+            pass  # it has just ended
+    return total

@@ -1,0 +1,169 @@
+"""`metamon-ext play`: two policies against each other."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.policy import parse_policy
+from metamon_ext.arena.pool import default_workers, play_battles
+from metamon_ext.arena.schedule import BattleSpec, derive, matchup
+from metamon_ext.arena.simulator import Simulator
+from metamon_ext.arena.store import ResultStore
+from metamon_ext.arena.teams import BattleFormat, Team, load_format, load_teams
+from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.errors import UserError
+
+
+def prepare(battle_format: str, teams: Path | None) -> tuple[BattleFormat, list[Team]]:
+    """Look up a format and load its teams. Raises UserError for what is wrong with either."""
+    with Simulator() as simulator:
+        found = load_format(battle_format, simulator)
+        return found, load_teams(found, teams, simulator)
+
+
+def play_all(
+    specs: Sequence[BattleSpec],
+    settings: WorkerSettings,
+    workers: int,
+    store: ResultStore | None = None,
+    what: str = "battles",
+) -> tuple[dict[str, BattleResult], int]:
+    """Play the battles that `store` lacks, with a progress bar on standard error.
+
+    Returns the results of all `specs` by battle key, and how many were played now.
+    """
+    missing = store.missing(specs) if store else list(specs)
+    console = Console(stderr=True)
+    results: dict[str, BattleResult] = {}
+    with closing(play_battles(missing, settings, workers)) as played:
+        for spec, result in track(
+            played, what, total=len(missing), console=console, disable=not console.is_terminal
+        ):
+            results[spec.key] = result
+            if store:
+                store.add(spec, result)
+    if store:
+        results = {row.key: row for row in store.rows()}
+    return results, len(missing)
+
+
+def summarize(specs: Sequence[BattleSpec], results: dict[str, BattleResult]) -> dict[str, Any]:
+    """Count one matchup by policy, not by seat; the digest is of all choices, battle by battle."""
+    played = [results[spec.key] for spec in specs]
+    swap = {"p1": "p2", "p2": "p1"}
+    outcomes = Counter(
+        swap.get(result.outcome, result.outcome) if spec.mirrored else result.outcome
+        for spec, result in zip(specs, played, strict=True)
+    )
+    digest = hashlib.blake2b("".join(result.digest for result in played).encode(), digest_size=8)
+    return {
+        "battles": len(specs),
+        "p1_wins": outcomes["p1"],
+        "p2_wins": outcomes["p2"],
+        "ties": outcomes["tie"],
+        "unfinished": outcomes["unfinished"],
+        "unfinished_reasons": Counter(r.reason for r in played if r.outcome == "unfinished"),
+        "turns": sum(result.turns for result in played),
+        "decisions": sum(result.p1_decisions + result.p2_decisions for result in played),
+        "invalid": sum(result.p1_invalid + result.p2_invalid for result in played),
+        "digest": digest.hexdigest(),
+    }
+
+
+def add_seat_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that every command has which plays battles."""
+    parser.add_argument(
+        "--battle_format", default="gen1ou", help="a singles format of the simulator"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=positive, default=default_workers())
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext play`."""
+    parser = commands.add_parser("play", help="play battles between two policies")
+    parser.add_argument("--p1", required=True, help="a policy: see `metamon-ext models`")
+    parser.add_argument("--p2", required=True)
+    parser.add_argument("--battles", type=positive, default=100)
+    add_seat_arguments(parser)
+    parser.add_argument("--teams", type=Path, help="a folder of Showdown exports")
+    parser.add_argument("--pairs", action="store_true", help="play in mirrored pairs")
+    parser.add_argument("--turn_limit", type=positive, default=1000)
+    parser.add_argument("--save_trajectories_to", type=Path)
+    parser.add_argument("--output_dir", type=Path, help="keep every result in results.sqlite there")
+    parser.add_argument("--resume", action="store_true", help="play only what --output_dir lacks")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play one matchup and print how it went."""
+    if args.resume and not args.output_dir:
+        raise UserError("--resume needs the --output_dir of the run that is to go on")
+    for name in (args.p1, args.p2):
+        parse_policy(name)
+    battle_format, teams = prepare(args.battle_format, args.teams)
+    specs = matchup(args.p1, args.p2, args.battles, battle_format, teams, args.seed, args.pairs)
+    store = None
+    if args.output_dir:
+        names = ("p1", "p2", "battle_format", "seed", "pairs", "turn_limit")
+        settings = {name: getattr(args, name) for name in names}
+        settings["teams"] = team_set_id(teams)
+        store = ResultStore(args.output_dir / "results.sqlite", settings, args.resume)
+    date = store.created if store else datetime.now(timezone.utc).replace(tzinfo=None)
+    worker_settings = WorkerSettings(
+        args.turn_limit, trajectories=args.save_trajectories_to, date=date
+    )
+    started = time.perf_counter()
+    results, played = play_all(
+        specs, worker_settings, args.workers, store, f"{args.p1} - {args.p2}"
+    )
+    seconds = time.perf_counter() - started
+    summary = summarize(specs, results)
+    rate = played / len(specs) / seconds  # of what was played now
+    summary |= {
+        "seconds": round(seconds, 3),
+        "decisions_per_second": round(summary["decisions"] * rate, 1),
+        "battles_per_second": round(len(specs) * rate, 2),
+    }
+    if store:
+        store.close()
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        print(
+            f"{args.p1} {summary['p1_wins']} - {summary['p2_wins']} {args.p2}"
+            f"  (ties {summary['ties']}, unfinished {summary['unfinished']})\n"
+            f"{played} battles in {seconds:.1f} s: {summary['battles_per_second']} battles/s, "
+            f"{summary['decisions_per_second']:.0f} decisions/s; digest {summary['digest']}"
+        )
+        for reason, count in summary["unfinished_reasons"].items():
+            print(f"unfinished, {count} times: {reason}", file=sys.stderr)
+    return 0
+
+
+def team_set_id(teams: Sequence[Team]) -> str:
+    """A hash of a team set's content."""
+    return f"{derive(*sorted(f'{team.name}:{team.packed}' for team in teams)):016x}"

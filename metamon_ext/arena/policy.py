@@ -1,0 +1,128 @@
+"""Who sits in a seat: the protocol of policies, and how one is found by its name."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl
+
+from metamon_ext.errors import UserError
+
+if TYPE_CHECKING:
+    from metamon_ext.arena.tracker import TrackedBattle
+    from metamon_ext.spaces.universal import UniversalState
+
+
+class Decision(Protocol):
+    """A moment at which a policy is asked."""
+
+    @property
+    def battle_id(self) -> str:
+        """The battle and the seat: what a policy with memory files its memory under."""
+
+    @property
+    def state(self) -> UniversalState:
+        """What the seat knows. Computed when first asked for."""
+
+    @property
+    def legal_actions(self) -> list[int]:
+        """Metamon's action indices, ascending: 0-3 moves, 4-8 switches, 9-12 moves with tera."""
+
+    @property
+    def rng(self) -> random.Random:
+        """The only randomness to use: the same for this decision whenever the battle is played."""
+
+    @property
+    def battle(self) -> TrackedBattle:
+        """poke-env's view of the battle, for players written against it."""
+
+    def action_of(self, order: object) -> int:
+        """The action index of a poke-env order, -1 if it has none here."""
+
+
+class Policy(Protocol):
+    """Chooses actions for a batch of decisions of different battles."""
+
+    def begin(self, battle_id: str) -> None:
+        """A battle starts."""
+
+    def act(self, decisions: Sequence[Decision]) -> Sequence[int]:
+        """One action index for each decision."""
+
+    def end(self, battle_id: str) -> None:
+        """A battle is over, or given up."""
+
+
+HEURISTICS = {
+    "random": "RandomPlayer",
+    "max_base_power": "MaxBasePowerPlayer",
+    "simple_heuristics": "SimpleHeuristicsPlayer",
+}
+"""Policy name -> class in `poke_env.player`."""
+
+
+class HeuristicPolicy:
+    """A player of poke-env, without any server.
+
+    `epsilon` is the probability of a uniformly random legal action instead of the player's own.
+    """
+
+    def __init__(self, player_class: str, epsilon: float = 0.0) -> None:
+        import poke_env.player
+
+        self._player = getattr(poke_env.player, player_class)(start_listening=False)
+        self._epsilon = float(epsilon)
+
+    def begin(self, battle_id: str) -> None:
+        pass
+
+    def act(self, decisions: Sequence[Decision]) -> list[int]:
+        return [self._choose(decision) for decision in decisions]
+
+    def _choose(self, decision: Decision) -> int:
+        rng = decision.rng
+        if self._epsilon and rng.random() < self._epsilon:
+            return rng.choice(decision.legal_actions)
+        random.seed(rng.getrandbits(64))  # poke-env's players draw from the global generator
+        return decision.action_of(self._player.choose_move(decision.battle))
+
+    def end(self, battle_id: str) -> None:
+        pass
+
+
+def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
+    """What builds the policy of this name, and with which options. Builds nothing itself.
+
+    `NAME[?option=value&...]`, NAME being one of `HEURISTICS`, the path of a checkpoint of the
+    built-in learner, or `module:attribute` for a class of your own.
+    Raises UserError for a name that nobody answers to.
+    """
+    base, _, query = name.partition("?")
+    options = dict(parse_qsl(query, strict_parsing=bool(query)))
+    if base in HEURISTICS:
+        return HeuristicPolicy, {"player_class": HEURISTICS[base]} | options
+    if Path(base).exists():
+        lite = importlib.import_module("metamon_ext.lite.policy")
+        return lite.LitePolicy, {"checkpoint": base} | options
+    module, _, attribute = base.partition(":")
+    if attribute:
+        try:
+            return getattr(importlib.import_module(module), attribute), options
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"policy {name!r} cannot be imported: {error}") from None
+    raise UserError(
+        f"unknown policy {name!r}: use {', '.join(HEURISTICS)}, "
+        "the path of a checkpoint, or module:Class"
+    )
+
+
+def make_policy(name: str) -> Policy:
+    """Build the policy of this name. Raises UserError if it cannot be built."""
+    factory, options = parse_policy(name)
+    try:
+        return factory(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"policy {name!r} does not take these options: {error}") from None

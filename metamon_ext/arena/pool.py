@@ -1,0 +1,99 @@
+"""Battles on several worker processes; one that dies is replaced and its battles are replayed."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Generator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.worker import WorkerSettings, work
+from metamon_ext.errors import UserError
+
+BATTLES_AT_ONCE = 16
+"""Battles that one worker holds."""
+ATTEMPTS = 3
+"""A battle whose worker has died so often is given up as unfinished."""
+
+
+class _Hand:
+    """A worker process as its parent sees it, with the battles it was given."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection: Connection
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=work, args=(theirs, settings), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.battles: dict[str, BattleSpec] = {}
+
+    def give(self, spec: BattleSpec) -> None:
+        self.battles[spec.key] = spec
+        with contextlib.suppress(BrokenPipeError):  # its death is noticed where we wait for it
+            self.connection.send(spec)
+
+    def close(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def default_workers() -> int:
+    """One a core that this process may use."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+def play_battles(
+    specs: Sequence[BattleSpec],
+    settings: WorkerSettings,
+    workers: int,
+    at_once: int = BATTLES_AT_ONCE,
+) -> Generator[tuple[BattleSpec, BattleResult], None, None]:
+    """Play all battles and yield each with its result, in the order in which they end.
+
+    What is yielded depends on `specs` alone, not on the number of workers or battles at once.
+    Raises UserError for what a worker reports as a user's to mend. Closing the generator ends the
+    workers.
+    """
+    queue = deque(specs)
+    deaths: dict[str, int] = {}
+    hands = [_Hand(settings) for _ in range(min(workers, len(queue)))]
+    try:
+        while queue or any(hand.battles for hand in hands):
+            for hand in hands:
+                while queue and len(hand.battles) < at_once:
+                    hand.give(queue.popleft())
+            ready = wait([hand.connection for hand in hands if hand.battles])
+            for hand in [hand for hand in hands if hand.connection in ready]:
+                try:
+                    kind, content = hand.connection.recv()
+                except (EOFError, ConnectionResetError):
+                    hands.remove(hand)
+                    hand.close()
+                    for spec in hand.battles.values():
+                        deaths[spec.key] = deaths.get(spec.key, 0) + 1
+                        if deaths[spec.key] < ATTEMPTS:
+                            queue.append(spec)
+                        else:
+                            yield spec, _given_up(spec)
+                    hands.append(_Hand(settings))
+                    continue
+                if kind == "fatal":
+                    raise UserError(content)
+                yield hand.battles.pop(content.key), content
+    finally:
+        for hand in hands:
+            hand.close()
+
+
+def _given_up(spec: BattleSpec) -> BattleResult:
+    reason = f"the worker died {ATTEMPTS} times while it was played"
+    return BattleResult(spec.key, "unfinished", reason, 0, 0, 0, 0, 0, "")

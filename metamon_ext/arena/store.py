@@ -1,0 +1,135 @@
+"""The results of a run: one SQLite file, a battle in it once or not at all."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, astuple, dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.errors import UserError
+
+
+@dataclass(frozen=True)
+class BattleRow(BattleResult):
+    """A result together with what was played. Who sat where is in `p1` and `p2`."""
+
+    battle_format: str
+    p1: str
+    p2: str
+    pair: int
+    mirrored: int
+    seed: str
+    p1_team: str
+    p2_team: str
+
+    @classmethod
+    def of(cls, spec: BattleSpec, result: BattleResult) -> BattleRow:
+        return cls(
+            **asdict(result),
+            battle_format=spec.battle_format,
+            p1=spec.p1,
+            p2=spec.p2,
+            pair=spec.pair,
+            mirrored=spec.mirrored,
+            seed=f"{spec.seed:016x}",
+            p1_team=spec.p1_team.name,
+            p2_team=spec.p2_team.name,
+        )
+
+
+_COLUMNS = [field.name for field in fields(BattleRow)]
+
+
+class ResultStore:
+    """Results by battle key, and the settings that they were played under.
+
+    A new file is made where there is none. An existing one is continued with `resume`, provided
+    that it was made under the same settings; without `resume` it is refused. Raises UserError for
+    these, for a file that is not ours, and where the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], resume: bool) -> None:
+        self.path = path
+        if path.exists() and not resume:
+            raise UserError(f"{path} holds a run already: add --resume, or choose another folder")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path)
+            self._prepare(settings)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise UserError(f"cannot write {path} ({error}): choose another folder") from None
+        except sqlite3.DatabaseError:
+            raise UserError(f"{path} is not a results file: choose another folder") from None
+
+    def _prepare(self, settings: dict[str, Any]) -> None:
+        with self._db:
+            self._db.execute("CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT)")
+            columns = ", ".join(_COLUMNS[1:])
+            self._db.execute(
+                f"CREATE TABLE IF NOT EXISTS battles (key TEXT PRIMARY KEY, {columns})"
+            )
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            facts = {"created": now, "settings": json.dumps(settings, sort_keys=True)}
+            self._db.executemany("INSERT OR IGNORE INTO run VALUES (?, ?)", facts.items())
+        recorded = json.loads(self._fact("settings"))
+        for name in sorted(recorded.keys() | settings.keys()):
+            if recorded.get(name) != settings.get(name):
+                raise UserError(
+                    f"{self.path} was played with {name} = {recorded.get(name)!r}, "
+                    f"not {settings.get(name)!r}: use the same, or choose another folder"
+                )
+
+    def _fact(self, name: str) -> str:
+        return self._db.execute("SELECT value FROM run WHERE name = ?", (name,)).fetchone()[0]
+
+    @property
+    def created(self) -> datetime:
+        """When the run was begun, in UTC: the date of everything that it writes."""
+        return datetime.fromisoformat(self._fact("created")).replace(tzinfo=None)
+
+    def missing(self, specs: Iterable[BattleSpec]) -> list[BattleSpec]:
+        """The battles that have no result yet."""
+        known = {key for (key,) in self._db.execute("SELECT key FROM battles")}
+        return [spec for spec in specs if spec.key not in known]
+
+    def add(self, spec: BattleSpec, result: BattleResult) -> None:
+        """Keep a result. Raises UserError where the disk is full."""
+        row = astuple(BattleRow.of(spec, result))
+        marks = ", ".join("?" * len(row))
+        try:
+            with self._db:
+                self._db.execute(
+                    f"INSERT OR IGNORE INTO battles ({', '.join(_COLUMNS)}) VALUES ({marks})", row
+                )
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"cannot write {self.path} ({error}): make room, then go on with --resume"
+            ) from None
+
+    def rows(self) -> Iterator[BattleRow]:
+        """All results, in the order of their keys."""
+        for row in self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM battles ORDER BY key"):
+            yield BattleRow(*row)
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def read_results(path: Path) -> list[BattleRow]:
+    """The results of a finished or running run. Raises UserError if there is no such file."""
+    if not path.is_file():
+        raise UserError(f"there are no results at {path}")
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        query = f"SELECT {', '.join(_COLUMNS)} FROM battles ORDER BY key"
+        return [BattleRow(*row) for row in db.execute(query)]
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path} is not a results file: {error}") from None
+    finally:
+        db.close()

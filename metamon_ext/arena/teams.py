@@ -1,0 +1,82 @@
+"""Battle formats and team sets, as the simulator itself judges them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from metamon_ext.arena.simulator import Simulator
+from metamon_ext.errors import UserError
+
+SAMPLE_TEAMS = Path(__file__).with_name("teams")
+
+
+@dataclass(frozen=True)
+class Team:
+    """A legal team. `name` is its file's; `packed` is what the simulator takes, None = random."""
+
+    name: str
+    packed: str | None
+
+
+@dataclass(frozen=True)
+class BattleFormat:
+    """A singles format of the simulator. `random_teams`: the simulator makes the teams."""
+
+    name: str
+    gen: int
+    random_teams: bool
+
+
+def load_format(name: str, simulator: Simulator) -> BattleFormat:
+    """Look a format up in the simulator. Raises UserError if it is unknown or not singles."""
+    description = simulator.ask("format", name)
+    if not description["exists"]:
+        raise UserError(
+            f"unknown battle format {name!r}: use a name such as gen1ou or gen9randombattle"
+        )
+    if not description["singles"]:
+        raise UserError(
+            f"{name} is not a singles format: the 13 actions of Metamon are for singles"
+        )
+    return BattleFormat(name, description["gen"], description["random_teams"])
+
+
+def load_teams(
+    battle_format: BattleFormat, folder: Path | None, simulator: Simulator
+) -> list[Team]:
+    """The team set of a format: a folder of Showdown exports, or our sample teams.
+
+    Files are `*.{format}_team` or `*.txt`. Raises UserError, with every team that the simulator's
+    validator refuses and its reasons, unless all of them are legal.
+    """
+    if battle_format.random_teams:
+        return [Team("random", None)]
+    name = battle_format.name
+    source = folder or SAMPLE_TEAMS / name
+    files = sorted({*source.glob(f"*.{name}_team"), *source.glob("*.txt")})
+    if not files:
+        cure = (
+            f"put Showdown exports named *.{name}_team or *.txt there"
+            if folder
+            else "name a folder with --teams"
+        )
+        raise UserError(f"no {name} teams in {folder or 'the sample teams'}: {cure}")
+    try:
+        exports = [file.read_text(encoding="utf-8") for file in files]
+    except UnicodeDecodeError:
+        raise UserError(
+            f"a team file in {source} is not UTF-8 text: save it as a Showdown export"
+        ) from None
+    verdicts = simulator.ask("validate", name, exports)
+    refused = [
+        f"  {file.name}: {'; '.join(verdict['problems'])}"
+        for file, verdict in zip(files, verdicts, strict=True)
+        if verdict["problems"]
+    ]
+    if refused:
+        raise UserError(
+            f"{len(refused)} of {len(files)} teams in {source} are not legal in {name}; "
+            "mend or remove them:\n" + "\n".join(refused)
+        )
+    return [Team(file.stem, v["packed"]) for file, v in zip(files, verdicts, strict=True)]

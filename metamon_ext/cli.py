@@ -1,0 +1,54 @@
+"""`metamon-ext COMMAND`: finds the command and says in one line what is wrong with its input."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import metamon_ext
+from metamon_ext.errors import UserError
+
+COMMANDS = {
+    "quickstart": "metamon_ext.lite.quickstart",
+    "train": "metamon_ext.lite.commands",
+    "play": "metamon_ext.arena.play",
+    "models": "metamon_ext.arena.commands",
+    "setup": "metamon_ext.arena.commands",
+    "benchmark": "metamon_ext.arena.benchmark",
+    "audit": "metamon_ext.data.commands",
+    "filter": "metamon_ext.data.commands",
+}
+"""Command -> the module whose `add_parsers` registers it."""
+
+
+def build_parser(modules: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of all commands that these modules register."""
+    parser = argparse.ArgumentParser(prog="metamon-ext", description=metamon_ext.__doc__)
+    parser.add_argument("--version", action="version", version=metamon_ext.__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in modules:
+        importlib.import_module(module).add_parsers(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. 0: done, 1: a check failed, 2: bad input, 130: interrupted."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    # Only the module of the command that is asked for is imported; all of them for `--help`.
+    known = COMMANDS.get(argv[0]) if argv else None
+    modules = [known] if known else list(dict.fromkeys(COMMANDS.values()))
+    try:
+        args = build_parser(modules).parse_args(argv)
+        return args.run(args)
+    except UserError as error:
+        print(f"metamon-ext: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("metamon-ext: interrupted; what is written is whole", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""`metamon-ext audit` and `metamon-ext filter`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from metamon_ext.data.audit import audit, print_audit, print_reasons
+from metamon_ext.data.filter import FilterRules, filter_trajectories, filtering_stats
+
+
+def add_parsers(subparsers: Any) -> None:
+    """Add both commands to what `ArgumentParser.add_subparsers` gave."""
+    parser = _add(subparsers, "audit", run_audit, "judge trajectory files: are they fit to train?")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
+
+    parser = _add(subparsers, "filter", run_filter, "set bad trajectories aside, link good ones")
+    parser.add_argument("--input_dir", type=Path, required=True, help="is only read")
+    parser.add_argument("--output_dir", type=Path, required=True, help="gets {format}/ folders")
+    parser.add_argument("--min_decisions", type=_positive, default=1, help="drop shorter battles")
+    parser.add_argument("--max_decisions", type=_positive, help="drop longer battles")
+    parser.add_argument(
+        "--keep_cut_off", action="store_true", help="keep battles stopped by a turn limit"
+    )
+
+
+def _add(
+    subparsers: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
+    parser.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: all)"
+    )
+    parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+
+
+def run_audit(args: argparse.Namespace) -> int:
+    """Exit code 0 for usable files, after quarantine too, and 1 for unusable ones."""
+    report = audit(args.paths, args.workers, show_progress=True)
+    if args.json:
+        print(orjson.dumps(report.to_dict()).decode())
+    else:
+        print_audit(Console(), report)
+    return 1 if report.verdict == "unusable" else 0
+
+
+def run_filter(args: argparse.Namespace) -> int:
+    """Exit code 0, or 1 when no file was worth keeping."""
+    rules = FilterRules(args.min_decisions, args.max_decisions, args.keep_cut_off)
+    report = filter_trajectories(
+        args.input_dir, args.output_dir, rules, args.workers, show_progress=True
+    )
+    if args.json:
+        print(orjson.dumps(filtering_stats(report, rules)).decode())
+    else:
+        console = Console()
+        print_reasons(console, report)
+        console.print(
+            f"Kept {report.usable_files:,} of {report.files:,} files, "
+            f"{report.decisions:,} decisions.",
+            highlight=False,
+        )
+    return 0 if report.usable_files else 1

@@ -1,0 +1,273 @@
+"""Trajectory files as Metamon reads and writes them: one battle, seen by one of its players.
+
+`{root}/{format}/{battle_id}_{rating}_{player}_vs_{opponent}_{date}_{WIN|LOSS}.json.lz4` is an LZ4
+frame around `{"states": [state, ...], "actions": [int, ...]}`, with as many actions as states.
+Action i is the choice made in state i; -1 is a choice that was not revealed, and the last action,
+which belongs to the finished battle, is always -1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import lz4.frame
+import orjson
+
+from metamon_ext.errors import UserError
+
+BLANK_ACTION = -1
+EXTENSIONS = (".json.lz4", ".json")
+FILTERING_STATS = "filtering_stats.json"
+# A decision takes 5 KB of JSON and the simulator ends a battle at 1,000 turns: 5 MB is a long one.
+MAX_UNPACKED_BYTES = 32 * 2**20
+MAX_PLAYER_NAME = 64
+
+Outcome = Literal["WIN", "LOSS"]
+
+
+class TrajectoryError(UserError):
+    """A file, or what should become one, is no trajectory.
+
+    `where` names it, `reason` is one of the slugs in `metamon_ext.data.audit.REASONS`, and
+    `detail` says what was found.
+    """
+
+    def __init__(self, where: Path | str, reason: str, detail: str) -> None:
+        super().__init__(where, reason, detail)
+        self.where = where
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.detail}"
+
+
+def safe_player_name(name: str) -> str:
+    """The name of any policy or checkpoint as a file name's part that no other name maps to.
+
+    Letters, digits, `.` and `-` stay and `_` becomes `+`. A name with anything else in it, or
+    longer than 64 characters, ends in `~` and 12 digits of its SHA-256.
+    """
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).replace("_", "+")
+    if re.fullmatch(r"[A-Za-z0-9._-]+", name) and len(name) <= MAX_PLAYER_NAME:
+        return readable
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{readable[-(MAX_PLAYER_NAME - 13) :]}~{digest}"
+
+
+@dataclass(frozen=True)
+class TrajectoryName:
+    """What a file's name says. `rating` is None for `Unrated`; `date` is exact to the second."""
+
+    battle_id: str
+    rating: int | None
+    player: str
+    opponent: str
+    date: datetime
+    outcome: Outcome
+
+    @property
+    def filename(self) -> str:
+        rating = "Unrated" if self.rating is None else self.rating
+        date = self.date.strftime("%m-%d-%Y-%H:%M:%S")
+        players = f"{self.player}_vs_{self.opponent}"
+        return f"{self.battle_id}_{rating}_{players}_{date}_{self.outcome}.json.lz4"
+
+    @classmethod
+    def parse(cls, filename: str) -> TrajectoryName:
+        """Read a file's name, without its folders.
+
+        Raises TrajectoryError (`bad_name`) for a name that Metamon's loader drops without a word
+        (it takes seven parts between underscores, or eight), or whose rating, date or outcome it
+        could not filter by.
+        """
+
+        def refuse(detail: str) -> NoReturn:
+            raise TrajectoryError(filename, "bad_name", detail)
+
+        extension = next((end for end in EXTENSIONS if filename.endswith(end)), None)
+        if extension is None:
+            refuse("ends in neither .json.lz4 nor .json")
+        parts = filename[: -len(extension)].split("_")
+        if len(parts) not in (7, 8):
+            refuse(f"{len(parts)} parts between underscores: Metamon takes 7 or 8, drops the rest")
+        separator = 4 if len(parts) == 8 and parts[4] == "vs" else 3
+        if parts[separator] != "vs":
+            refuse("no _vs_ between the players")
+        *_, date_text, outcome = parts
+        if outcome not in ("WIN", "LOSS"):
+            refuse(f"outcome {outcome!r} is neither WIN nor LOSS")
+        date = _parse_date(date_text)
+        if date is None:
+            refuse(f"date {date_text!r} is not month-day-year[-hour:minute:second]")
+        try:
+            rating = None if parts[1] == "Unrated" else int(parts[1])
+        except ValueError:
+            refuse(f"rating {parts[1]!r} is neither a whole number nor Unrated")
+        return cls(
+            battle_id=parts[0],
+            rating=rating,
+            player="_".join(parts[2:separator]),
+            opponent="_".join(parts[separator + 1 : -2]),
+            date=date,
+            outcome="WIN" if outcome == "WIN" else "LOSS",
+        )
+
+
+def _parse_date(text: str) -> datetime | None:
+    for pattern in ("%m-%d-%Y", "%m-%d-%Y-%H:%M:%S"):
+        try:
+            return datetime.strptime(text, pattern)
+        except ValueError:
+            continue
+    return None
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One file: `states` are JSON objects, `actions` Metamon's indices (-1 to 12), one a state."""
+
+    name: TrajectoryName
+    states: list[dict[str, Any]]
+    actions: list[int]
+
+    @property
+    def decisions(self) -> int:
+        """How often the player was asked: every state but the last, where the battle is over."""
+        return max(len(self.states) - 1, 0)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that is renamed to it if the block ends well.
+
+    Otherwise it is removed. A killed process leaves at most a hidden `.tmp` file.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_trajectory(
+    folder: Path, name: TrajectoryName, states: Sequence[Any], actions: Sequence[int]
+) -> Path:
+    """Write `folder/name.filename`, whole or not at all, and return its path.
+
+    `states` are dicts or dataclasses, as many as `actions`, whose last is -1. Raises
+    TrajectoryError for anything that Metamon's loader would drop or stumble over, and OSError
+    where the folder cannot be written.
+    """
+    filename = name.filename
+    for part in (name.battle_id, name.player, name.opponent):
+        if "_" in part or "/" in part or "\0" in part:
+            detail = f"{part!r} holds an underscore or a slash: use safe_player_name"
+            raise TrajectoryError(filename, "bad_name", detail)
+    TrajectoryName.parse(filename)
+    if len(states) != len(actions):
+        detail = f"{len(actions)} actions for {len(states)} states"
+        raise TrajectoryError(filename, "lengths_differ", detail)
+    if len(states) < 2:
+        raise TrajectoryError(filename, "no_decisions", f"{len(states)} states")
+    if actions[-1] != BLANK_ACTION:
+        raise TrajectoryError(filename, "last_action", f"the last action is {actions[-1]}, not -1")
+
+    data = orjson.dumps({"states": states, "actions": actions})
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / filename
+    with whole_file(path) as temporary:
+        temporary.write_bytes(lz4.frame.compress(data, content_checksum=True))
+    return path
+
+
+def unpack(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> bytes:
+    """The JSON text of a `.json.lz4` or `.json` file.
+
+    Raises TrajectoryError: `unreadable` for what cannot be opened, is damaged or ends too early;
+    `too_big` for more than `max_bytes`, of which no more than that is ever unpacked.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise TrajectoryError(path, "unreadable", "not a file")
+        if status.st_size > max_bytes:
+            raise TrajectoryError(path, "too_big", f"{status.st_size:,} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise TrajectoryError(path, "unreadable", error.strerror or "cannot be read") from None
+    if not path.name.endswith(".lz4"):
+        return data
+
+    decompressor = lz4.frame.LZ4FrameDecompressor()
+    try:
+        unpacked = decompressor.decompress(data, max_length=max_bytes + 1)
+    except (RuntimeError, EOFError, MemoryError) as error:
+        raise TrajectoryError(path, "unreadable", f"LZ4 damage ({error})") from None
+    if len(unpacked) > max_bytes:
+        raise TrajectoryError(path, "too_big", f"unpacks to more than {max_bytes:,} bytes")
+    if not decompressor.eof:
+        raise TrajectoryError(path, "unreadable", "the LZ4 frame ends too early")
+    if decompressor.unused_data:
+        raise TrajectoryError(path, "unreadable", "something follows the LZ4 frame")
+    return unpacked
+
+
+def decode(path: Path, data: bytes) -> Trajectory:
+    """The trajectory in a file's JSON text. What is inside a state is not looked at.
+
+    Raises TrajectoryError: `not_json`, `not_a_trajectory`, `lengths_differ` or `bad_name`.
+    """
+    try:
+        content = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise TrajectoryError(path, "not_json", str(error)) from None
+    if not isinstance(content, dict):
+        detail = f"holds a {type(content).__name__}, not an object"
+        raise TrajectoryError(path, "not_a_trajectory", detail)
+    states, actions = content.get("states"), content.get("actions")
+    if not isinstance(states, list) or not all(type(state) is dict for state in states):
+        raise TrajectoryError(path, "not_a_trajectory", "no list of states")
+    if not isinstance(actions, list) or not all(type(action) is int for action in actions):
+        raise TrajectoryError(path, "not_a_trajectory", "no list of whole numbers as actions")
+    if len(states) != len(actions):
+        detail = f"{len(actions)} actions for {len(states)} states"
+        raise TrajectoryError(path, "lengths_differ", detail)
+    try:
+        name = TrajectoryName.parse(path.name)
+    except TrajectoryError as error:
+        raise TrajectoryError(path, error.reason, error.detail) from None
+    return Trajectory(name, states, actions)
+
+
+def read_trajectory(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> Trajectory:
+    """Read one file; raises nothing but the TrajectoryErrors of `unpack` and `decode`."""
+    return decode(path, unpack(path, max_bytes))
+
+
+def trajectory_files(root: Path) -> Iterator[Path]:
+    """All trajectory files of a root that holds `{format}/` folders, or of one such folder.
+
+    They come in a fixed order. Hidden files and our own `filtering_stats.json` are none. Raises
+    UserError where `root` or a folder in it cannot be listed.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise UserError(f"{error.filename}: {error.strerror}")
+
+    for folder, subfolders, names in os.walk(root, onerror=refuse):
+        subfolders.sort()
+        for name in sorted(names):
+            if name.endswith(EXTENSIONS) and not name.startswith(".") and name != FILTERING_STATS:
+                yield Path(folder, name)
