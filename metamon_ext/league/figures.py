@@ -1,0 +1,155 @@
+"""Pictures of a league: PNG files that read at 3 and at 30 players, in grey and colour-blind."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metamon_ext.data.trajectory import whole_file
+from metamon_ext.errors import UserError
+from metamon_ext.league.ratings import Rating
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's palette from dark to light; the dashes tell lines apart in grey.
+LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", ":"), ("#CC79A7", "-."), ("#56B4E9", "-"))
+INK, FAINT = "#222222", "#D8D8D8"
+CURVES = {
+    "actor_loss": "Actor loss",
+    "critic_loss": "Critic loss",
+    "positive_advantage": "Share of actions with positive advantage",
+    "accuracy": "Agreement with the data's action",
+}
+"""Columns of a training log that are drawn, and their titles."""
+BINS, DPI = 100, 150
+
+
+def short_names(players: Sequence[str], length: int = 30) -> list[str]:
+    """Long names lose their middle, unless two would then look the same."""
+    tail = length // 2
+    cut = [p if len(p) <= length else f"{p[: length - tail - 1]}…{p[-tail:]}" for p in players]
+    return [p if cut.count(c) > 1 else c for p, c in zip(players, cut, strict=True)]
+
+
+def ratings_bars(path: Path, ratings: Sequence[Rating]) -> None:
+    """A point and its 95 % interval for each player, the best on top. Elo has no zero, so that the
+    length of a bar would mean nothing."""
+    figure = _figure(7, 0.8 + 0.36 * len(ratings))
+    axes = figure.add_subplot()
+    rows = range(len(ratings))
+    axes.hlines(rows, [r.low for r in ratings], [r.high for r in ratings], color=INK, linewidth=1.6)
+    axes.plot([r.rating for r in ratings], rows, "o", color=LINES[0][0], markersize=6.5)
+    for row, r in enumerate(ratings):
+        axes.annotate(
+            f"{r.rating:.0f}", (r.high, row), (6, 0), textcoords="offset points", va="center"
+        )
+    axes.set_yticks(rows, short_names([r.player for r in ratings]))
+    axes.set_ylim(len(ratings) - 0.4, -0.6)
+    axes.margins(x=0.09)
+    axes.tick_params(length=0)
+    axes.set_xlabel("Rating (Elo points) with 95 % interval")
+    axes.grid(color=FAINT, linewidth=0.7)
+    _save(figure, path)
+
+
+def winrate_heatmap(
+    path: Path, players: Sequence[str], matrix: ArrayLike, counts: ArrayLike
+) -> None:
+    """`matrix[i][j]`: win rate of i against j in [0, 1], nan where they have not met; `counts`: the
+    battles behind it. Both (players, players)."""
+    rates, played = np.asarray(matrix, dtype=float), np.asarray(counts, dtype=int)
+    k, cell = len(players), 0.8 if len(players) <= 12 else 0.55
+    figure = _figure(3.2 + cell * k, 1.8 + cell * k)
+    figure.set_layout_engine("compressed")
+    axes = figure.add_subplot()
+    image = axes.imshow(rates, cmap="cividis", vmin=0, vmax=1)
+    for i, j in np.argwhere(played > 0):
+        ink = "white" if rates[i, j] < 0.5 else "black"
+        for text, down, size in ((f"{100 * rates[i, j]:.0f}", -0.12, 22), (played[i, j], 0.27, 12)):
+            axes.text(j, i + down, text, fontsize=size * cell, color=ink, ha="center", va="center")
+    names = short_names(players, 24)
+    axes.set_xticks(range(k), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(k), names)
+    axes.set_xticks(np.arange(k - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(k - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
+    axes.set_ylabel("Player")
+    axes.set_xlabel("Opponent")
+    bar = figure.colorbar(image, ax=axes, shrink=min(1, 3 / (cell * k)), format="{x:.0%}")
+    bar.set_label("Win rate of the player")
+    _save(figure, path)
+
+
+def training_curves(path: Path, logs: Mapping[str, Path]) -> None:
+    """One panel for each column of `CURVES` that a log has, one line a run: means of up to 100
+    equal stretches of the training, with the middle 80 % of the steps' values in the shade."""
+    runs = {run: _read_log(log) for run, log in logs.items()}
+    panels = [c for c in CURVES if any(c in columns for columns in runs.values())]
+    rows = (len(panels) + 1) // 2
+    figure = _figure(8, 0.7 + 2.4 * rows)
+    for place, column in enumerate(panels, 1):
+        axes = figure.add_subplot(rows, min(2, len(panels)), place)
+        axes.set_title(CURVES[column], loc="left")
+        for (run, columns), (colour, dashes) in zip(runs.items(), cycle(LINES), strict=False):
+            if column not in columns:
+                continue
+            steps, low, mean, high = _binned(columns["step"], columns[column])
+            axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.plot(steps, mean, color=colour, linestyle=dashes, label=run)
+            if min(mean) > 0 and max(mean) > 20 * min(mean):
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter("")
+        axes.set_xlabel("Step")
+        axes.grid(color=FAINT)
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
+    names = short_names(list(lines), 40)
+    figure.legend(lines.values(), names, loc="outside upper left", ncols=3, frameon=False)
+    _save(figure, path)
+
+
+def _read_log(log: Path) -> dict[str, np.ndarray]:
+    """The numeric columns of a CSV with a header; an empty cell is nan."""
+    with open(log, newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    kept = [c for c in ("step", *CURVES) if rows and rows[0].get(c) is not None]
+    columns = {c: np.array([float(row[c] or "nan") for row in rows]) for c in kept}
+    return {c: values for c, values in columns.items() if not np.isnan(values).all()}
+
+
+def _binned(steps: np.ndarray, values: np.ndarray) -> tuple[list[float], ...]:
+    """Mean step, 10 % quantile, mean and 90 % quantile of each of up to `BINS` stretches."""
+    seen = ~np.isnan(values)
+    steps, values = steps[seen], values[seen]
+    bins = np.array_split(np.arange(len(values)), min(BINS, len(values)))
+    stretches = [values[b] for b in bins]
+    low, high = ([float(np.quantile(v, q)) for v in stretches] for q in (0.1, 0.9))
+    return [float(steps[b].mean()) for b in bins], low, [float(v.mean()) for v in stretches], high
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("pictures need matplotlib: pip install matplotlib") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    from matplotlib import text
+
+    for label in figure.findobj(text.Text):
+        label.set_parse_math(False)  # a name with $ is a name, not a formula
+    for axes in figure.axes:
+        axes.spines[:].set_visible(False)
+        axes.set_axisbelow(True)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
