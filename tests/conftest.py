@@ -1,10 +1,18 @@
-"""What several test modules share: the simulator, and where the repository is."""
+"""What several test modules share."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:  # not there in a Metamon environment, whose tests are in tests/upstream
+    from metamon_ext.arena.schedule import BattleSpec
 
 ROOT = Path(__file__).parents[1]
 
@@ -12,3 +20,48 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def repository() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def schedule() -> Callable[..., list[BattleSpec]]:
+    """`schedule(p1, p2, battles, battle_format="gen1ou", seed=0, pairs=False)`."""
+    from metamon_ext.arena.play import prepare
+    from metamon_ext.arena.schedule import matchup
+
+    prepared = {}
+
+    def make(
+        p1: str,
+        p2: str,
+        battles: int,
+        battle_format: str = "gen1ou",
+        seed: int = 0,
+        pairs: bool = False,
+    ) -> list[BattleSpec]:
+        if battle_format not in prepared:
+            prepared[battle_format] = prepare(battle_format, None)
+        return matchup(p1, p2, battles, *prepared[battle_format], seed, pairs)
+
+    return make
+
+
+@pytest.fixture
+def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `metamon-ext ARGS...` in a process of its own, with changes to its environment."""
+
+    def call(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            cli_command(args),
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            cwd=ROOT,
+        )
+
+    return call
+
+
+def cli_command(args: Sequence[object]) -> list[str]:
+    """`metamon-ext ARGS...` with this interpreter."""
+    return [sys.executable, "-m", "metamon_ext.cli", *map(str, args)]

@@ -2,7 +2,8 @@
 
 `data/metamon_states.json.lz4` holds, for both seats of a few battles with random choices in each
 of seven formats, what the simulator said to the seat and what `UniversalState.from_Battle` said
-of Metamon's own battle object (`MetamonBackendBattle`) at every decision and at the end.
+of Metamon's own battle object (`MetamonBackendBattle`) at every decision and at the end, and
+which actions `UniversalAction.definitely_valid_actions` found legal.
 `tests/upstream/test_states.py` makes the states again where Metamon is installed.
 """
 
@@ -30,7 +31,7 @@ FORMATS = (
 
 @cache
 def recordings() -> list[dict[str, Any]]:
-    """Each with format, seat, events (lines, request or decide) and states."""
+    """Each with format, seat, events (lines, request or decide), states, legal."""
     return orjson.loads(lz4.frame.decompress(FILE.read_bytes()))
 
 

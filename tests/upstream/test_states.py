@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 from metamon.env.metamon_battle import MetamonBackendBattle
-from metamon.interface import UniversalState
+from metamon.interface import UniversalAction, UniversalState
 
 from metamon_ext.spaces import universal
 from tests.recorded_states import FORMATS, leaves, recordings
 
 
-def metamon_states(recording: dict[str, Any]) -> list[dict[str, Any]]:
-    """Feed Metamon's own battle object, the update before the request that follows from it."""
+def metamon_says(recording: dict[str, Any]) -> tuple[list[dict[str, Any]], list[list[int]]]:
+    """The states at every decision and at the end, and the legal actions at every decision.
+
+    Metamon's own battle object is fed the update before the request that follows from it.
+    """
     format_name = recording["format"]
     battle = MetamonBackendBattle(
         battle_tag=f"battle-{format_name}-1",
@@ -23,7 +26,7 @@ def metamon_states(recording: dict[str, Any]) -> list[dict[str, Any]]:
         save_replays=False,
         gen=int(format_name[3]),
     )
-    states = []
+    states, legal = [], []
     for kind, *content in recording["events"]:
         if kind == "lines":
             for line in content[0].split("\n"):
@@ -35,15 +38,20 @@ def metamon_states(recording: dict[str, Any]) -> list[dict[str, Any]]:
         elif kind == "request":
             battle.parse_request(content[0])
         else:
-            states.append(UniversalState.from_Battle(battle).to_dict())
-    return [*states, UniversalState.from_Battle(battle).to_dict()]
+            state = UniversalState.from_Battle(battle)
+            states.append(state.to_dict())
+            actions = UniversalAction.definitely_valid_actions(state, battle)
+            legal.append(sorted(action.action_idx for action in actions))
+    return [*states, UniversalState.from_Battle(battle).to_dict()], legal
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_recorded_states_are_metamons(format_name: str) -> None:
+def test_the_recordings_are_what_metamon_says(format_name: str) -> None:
     for recording in recordings():
         if recording["format"] == format_name:
-            for made, recorded in zip(metamon_states(recording), recording["states"], strict=True):
+            states, legal = metamon_says(recording)
+            assert legal == recording["legal"]
+            for made, recorded in zip(states, recording["states"], strict=True):
                 assert dict_of(made) == dict_of(recorded)
 
 
