@@ -11,7 +11,6 @@ from typing import Any
 
 import lz4.frame
 import pytest
-from helpers_states import make_battle, make_move, make_name, make_pokemon, make_state, write_battle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -20,6 +19,14 @@ from metamon_ext.data.audit import REASONS, audit, judge, print_audit
 from metamon_ext.data.commands import add_parsers
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import UserError
+from tests.helpers_states import (
+    make_battle,
+    make_move,
+    make_name,
+    make_pokemon,
+    make_state,
+    write_battle,
+)
 
 Change = Callable[[list[dict[str, Any]], list[int]], object]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import lz4.frame
 import pytest
-from helpers_states import make_battle, make_name, make_state, write_battle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from metamon_ext.data.trajectory import (
     write_trajectory,
 )
 from metamon_ext.errors import UserError
+from tests.helpers_states import make_battle, make_name, make_state, write_battle
 
 names = st.builds(
     TrajectoryName,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,12 +27,14 @@ class WorkerSettings:
 
     `turn_limit`: a longer battle ends as unfinished. `stall_seconds`: so does one without
     progress for that long. `trajectories`: where to save both points of view, under `date`.
+    `aliases`: player -> policy, for players whose name is not that of a policy.
     """
 
     turn_limit: int = 1000
     stall_seconds: float = 60.0
     trajectories: Path | None = None
     date: datetime = datetime(2000, 1, 1)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 class PolicyTimeout(Exception):
@@ -80,12 +82,13 @@ class Worker:
         self._progress[spec.key] = time.monotonic()
         self._outbox.append(battle.start())
         for seat in battle.seats:
-            if seat.policy_name not in self._policies:
-                self._policies[seat.policy_name] = make_policy(seat.policy_name)
+            name = seat.policy_name
+            if name not in self._policies:
+                self._policies[name] = make_policy(self._settings.aliases.get(name, name))
             try:
-                self._policies[seat.policy_name].begin(seat.battle_id)
+                self._policies[name].begin(seat.battle_id)
             except Exception as error:
-                self._end(battle, "unfinished", f"{seat.policy_name}: {error!r}")
+                self._end(battle, "unfinished", f"{name}: {error!r}")
                 return
 
     def step(self, timeout: float = 1.0) -> None:
