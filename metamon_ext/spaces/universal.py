@@ -94,8 +94,8 @@ class UniversalState:
 
         Raises KeyError, TypeError or AttributeError where it is not a universal state.
         """
-        versioned = {"can_tera": False, "opponent_teampreview": []}
-        nested = {
+        versioned: dict[str, Any] = {"can_tera": False, "opponent_teampreview": []}
+        nested: dict[str, Any] = {
             "player_active_pokemon": UniversalPokemon.from_dict(data["player_active_pokemon"]),
             "opponent_active_pokemon": UniversalPokemon.from_dict(data["opponent_active_pokemon"]),
             "available_switches": [
