@@ -182,3 +182,19 @@ def test_a_summary_counts_by_policy_not_by_seat(schedule: Schedule) -> None:
     assert played == summary["battles"] == 12
     assert summary["p1_wins"] >= 10
     assert summary["p1_wins"] + summary["p2_wins"] + summary["ties"] == 12
+
+
+@pytest.mark.parametrize("battle_format", ["gen1ou", "gen2ou", "gen3ou", "gen4ou", "gen9ou"])
+def test_the_arena_writes_what_metamon_was_seen_to_read(
+    schedule: Schedule, battle_format: str, tmp_path: Path
+) -> None:
+    """The files in `data/arena`, which `tests/upstream/test_trajectories.py` loads with Metamon."""
+    recorded = Path(__file__).parent / "data" / "arena" / battle_format
+    specs = schedule("simple_heuristics", "max_base_power?epsilon=0.1", 2, battle_format)
+    play(specs, WorkerSettings(trajectories=tmp_path, date=datetime(2026, 11, 21)))
+    written = {path.name.replace("-00:00:00", ""): path for path in trajectory_files(tmp_path)}
+    assert len(written) >= 2
+    for name, path in written.items():
+        theirs = read_trajectory(recorded / name)
+        assert read_trajectory(path).states == theirs.states
+        assert read_trajectory(path).actions == theirs.actions
