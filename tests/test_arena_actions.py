@@ -6,7 +6,7 @@ import pytest
 from poke_env.player import MaxBasePowerPlayer
 
 from metamon_ext.arena.actions import action_of, legal_choices
-from metamon_ext.arena.tracker import TrackedBattle
+from metamon_ext.arena.poke_env_battle import TrackedBattle
 from tests.recorded_states import FORMATS, recordings
 
 

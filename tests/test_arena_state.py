@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from metamon_ext.arena.poke_env_battle import TrackedBattle
 from metamon_ext.arena.state import universal_state
-from metamon_ext.arena.tracker import TrackedBattle
 from metamon_ext.spaces.universal import UniversalState
 from tests.recorded_states import FORMATS, leaves, recordings
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from poke_env.battle.move import Move
+from poke_env.battle.pokemon import Pokemon
+
+from metamon_ext.arena.poke_env_battle import TrackedBattle
 from metamon_ext.arena.state import bench, known_moves, letters_and_digits, move_name
-from metamon_ext.arena.tracker import TrackedBattle
 
 TERA = 9
 """Actions 9 to 12 are the moves 0 to 3 with terastallization."""
@@ -13,12 +16,7 @@ FIRST_SWITCH = 4
 
 
 def legal_choices(battle: TrackedBattle) -> dict[int, str]:
-    """Action index -> the simulator's choice, for what the last request offers; ascending.
-
-    0-3 are the active Pokémon's moves and 4-8 the switches, each in alphabetical order, as in
-    Metamon. A move that is not among the known ones (Struggle, recharging) is action 0. Mega
-    evolution, Z-moves and dynamax have no action.
-    """
+    """See `metamon_ext.arena.tracker.Tracker`."""
     request = battle.last_request
     choices: dict[int, str] = {}
     if not battle.force_switch and battle.active_pokemon is not None:
@@ -40,10 +38,7 @@ def legal_choices(battle: TrackedBattle) -> dict[int, str]:
 
 
 def action_of(battle: TrackedBattle, order: Any) -> int:
-    """The action index of a `poke_env` order, -1 for one without (dynamax counts as the move)."""
-    from poke_env.battle.move import Move
-    from poke_env.battle.pokemon import Pokemon
-
+    """See `metamon_ext.arena.tracker.Tracker`."""
     wanted = getattr(order, "order", None)
     if isinstance(wanted, Pokemon):
         species = sorted(letters_and_digits(pokemon.species) for pokemon in bench(battle))

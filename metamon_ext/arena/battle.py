@@ -7,10 +7,8 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from metamon_ext.arena.actions import action_of, legal_choices
 from metamon_ext.arena.schedule import BattleSpec, derive
-from metamon_ext.arena.state import universal_state
-from metamon_ext.arena.tracker import TrackedBattle
+from metamon_ext.arena.tracker import make_tracker
 from metamon_ext.spaces.universal import UniversalState
 
 SEATS = ("p1", "p2")
@@ -46,7 +44,7 @@ class Seat:
         self.key = spec.key
         self.policy_name = spec.p1 if name == "p1" else spec.p2
         self.battle_id = f"{spec.key}/{name}"
-        self.battle = TrackedBattle(spec.battle_format, spec.gen, name)
+        self.tracker = make_tracker(spec.battle_format, spec.gen, name)
         self.decisions = 0
         self.invalid = 0
         self.choices: list[str] = []
@@ -54,6 +52,7 @@ class Seat:
         self.actions: list[int] = []
         self._record = record
         self._seed = derive(spec.seed, spec.mirrored, name)
+        self._request: dict[str, Any] = {}
         self._state: UniversalState | None = None
         self._legal: dict[int, str] | None = None
         self._refused: set[str] = set()
@@ -62,9 +61,13 @@ class Seat:
     # ---- what a policy sees: the protocol `Decision` ----
 
     @property
+    def battle(self) -> Any:
+        return self.tracker.battle
+
+    @property
     def state(self) -> UniversalState:
         if self._state is None:
-            self._state = universal_state(self.battle)
+            self._state = self.tracker.state()
         return self._state
 
     @property
@@ -76,16 +79,17 @@ class Seat:
         return random.Random(self._seed + 4 * self.decisions + self._illegal_answers)
 
     def action_of(self, order: object) -> int:
-        return action_of(self.battle, order)
+        return self.tracker.action_of(order)
 
     # ---- what the worker does ----
 
     def take(self, lines: str, request: dict[str, Any] | None, error: str | None) -> bool:
         """Take in what the simulator said to this seat. True if the seat must now act."""
         if lines:
-            self.battle.feed(lines)
+            self.tracker.feed(lines)
         if request is not None:
-            self.battle.parse_request(request)
+            self.tracker.take_request(request)
+            self._request = request
             self._legal = self._state = None
         if error is not None:  # an illegal choice, or one that only now turns out to be
             self._take_back()
@@ -96,9 +100,9 @@ class Seat:
 
     def preview(self) -> str | None:
         """The choice at team preview: a random order, as Metamon's players do; else None."""
-        if not self.battle.teampreview:
+        if not self._request.get("teamPreview"):
             return None
-        order = list(range(1, 1 + len(self.battle.last_request["side"]["pokemon"])))
+        order = list(range(1, 1 + len(self._request["side"]["pokemon"])))
         random.Random(self._seed - 1).shuffle(order)
         self.choices.append("team " + ",".join(map(str, order)))
         return self.choices[-1]
@@ -126,13 +130,13 @@ class Seat:
     def finish(self) -> None:
         """Record the state in which the battle ended, with the blank action of the files."""
         if self._record:
-            self.states.append(universal_state(self.battle))
+            self.states.append(self.tracker.state())
             self.actions.append(-1)
 
     @property
     def _legal_choices(self) -> dict[int, str]:
         if self._legal is None:
-            legal = legal_choices(self.battle)
+            legal = self.tracker.legal_choices()
             self._legal = {a: c for a, c in legal.items() if c not in self._refused}
             self._legal = self._legal or {0: "default"}
         return self._legal
@@ -178,7 +182,7 @@ class RunningBattle:
 
     @property
     def turn(self) -> int:
-        return self.seats[0].battle.turn
+        return self.seats[0].tracker.turn
 
     def result(self, outcome: str, reason: str = "") -> BattleResult:
         """The battle's result if it ends now."""

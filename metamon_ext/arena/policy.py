@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl
 from metamon_ext.errors import UserError
 
 if TYPE_CHECKING:
-    from metamon_ext.arena.tracker import TrackedBattle
     from metamon_ext.spaces.universal import UniversalState
 
 
@@ -36,8 +35,8 @@ class Decision(Protocol):
         """The only randomness to use: the same for this decision whenever the battle is played."""
 
     @property
-    def battle(self) -> TrackedBattle:
-        """poke-env's view of the battle, for players written against it."""
+    def battle(self) -> Any:
+        """The battle object of poke-env (or of Metamon), for players written against it."""
 
     def action_of(self, order: object) -> int:
         """The action index of a poke-env order, -1 if it has none here."""

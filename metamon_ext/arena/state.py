@@ -16,7 +16,7 @@ from poke_env.battle.pokemon import Pokemon
 from poke_env.battle.pokemon_type import PokemonType
 from poke_env.battle.status import Status
 
-from metamon_ext.arena.tracker import TrackedBattle
+from metamon_ext.arena.poke_env_battle import TrackedBattle
 from metamon_ext.spaces.universal import UniversalMove, UniversalPokemon, UniversalState
 
 
