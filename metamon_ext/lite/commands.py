@@ -1,0 +1,47 @@
+"""`metamon-ext train`: the small built-in learner."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parsers(subparsers: Any) -> None:
+    """Add the command to what `ArgumentParser.add_subparsers` gave."""
+    text = "train the small built-in learner, for trying things out, on a folder of trajectories"
+    parser = subparsers.add_parser("train", help=text, description=text)
+    add = parser.add_argument
+    add("--data_dir", type=Path, required=True, help="a folder of filtered trajectory files")
+    add("--save_dir", type=Path, default=Path("runs"), help="runs lie in {save_dir}/{run_name}")
+    add("--run_name", required=True)
+    add("--gin_config", default="binary_advantage", help="a path, or a file of gin_configs/lite")
+    add("--gin", action="append", default=[], metavar="'NAME.PARAM = VALUE'", help="override")
+    add("--steps", type=_positive, help="in all, those before --resume included")
+    add("--seed", type=int)
+    add("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
+    add("--log", action="store_true", help="log to Weights & Biases (WANDB_MODE=offline works)")
+    parser.set_defaults(run=run_train)
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Exit code 0 when the last step is made and saved."""
+    from metamon_ext.lite.train import train
+
+    train(
+        data_dir=args.data_dir,
+        run_dir=args.save_dir / args.run_name,
+        config=args.gin_config,
+        overrides=args.gin,
+        steps=args.steps,
+        seed=args.seed,
+        resume=args.resume,
+        log=args.log,
+    )
+    return 0
+
+
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")

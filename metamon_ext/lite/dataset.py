@@ -1,0 +1,106 @@
+"""Trajectory files as finished arrays in memory, sampled as slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metamon_ext.data.trajectory import read_trajectory, trajectory_files
+from metamon_ext.errors import UserError
+from metamon_ext.spaces.actions import NUM_ACTIONS, maybe_legal_actions
+from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.spaces.rewards import WinLossReward
+from metamon_ext.spaces.universal import UniversalState
+
+Reward = Callable[[UniversalState, UniversalState], float]
+
+
+@dataclass
+class Decisions:
+    """N decisions, battle after battle, a row each; or slices of them, with (B, L) in front.
+
+    state: (N, state_dim) and actions: (N, 13, action_dim), float16 to halve the memory.
+    legal: (N, 13), bool. The last actions are left out where no battle ever offered them.
+    action: (N,), int64, -1 where it is missing.
+    reward: (N,), float32, for what followed.
+    start, done: (N,), bool, true for a battle's first and last decision.
+    """
+
+    state: Tensor
+    actions: Tensor
+    legal: Tensor
+    action: Tensor
+    reward: Tensor
+    start: Tensor
+    done: Tensor
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def take(self, indices: Tensor) -> Decisions:
+        """The decisions of these indices, as float32."""
+        columns = (getattr(self, field.name)[indices] for field in fields(self))
+        return Decisions(*(c.float() if c.dtype == torch.float16 else c for c in columns))
+
+    def slices(self, batch_size: int, length: int, generator: torch.Generator) -> Tensor:
+        """Indices (batch_size, length) of decisions in a row, from anywhere.
+
+        A slice runs on into the next battle, and from the last battle into the first: nothing is
+        padded, every decision is drawn equally often. `start` and `done` say where to forget.
+        """
+        first = torch.randint(len(self), (batch_size, 1), generator=generator)
+        return (first + torch.arange(length)) % len(self)
+
+
+def load_decisions(root: Path, reward: Reward | None = None) -> Decisions:
+    """Read every trajectory below `root`.
+
+    Raises UserError where there are none, or one is damaged: filtering comes before training.
+    """
+    files = list(trajectory_files(root))
+    if not files:
+        raise UserError(f"{root}: no trajectories (*.json.lz4); `metamon-ext generate` makes some")
+    reward = reward or WinLossReward()
+    battles = [_read_battle(path, reward) for path in files]
+    columns = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*battles, strict=True)]
+    decisions = Decisions(*columns)
+    used = int(decisions.legal.any(0).nonzero().max()) + 1  # 9 where nothing terastallizes
+    decisions.actions = decisions.actions[:, :used].contiguous()
+    decisions.legal = decisions.legal[:, :used]
+    return decisions
+
+
+def _read_battle(path: Path, reward: Reward) -> tuple[NDArray[np.generic], ...]:
+    """The arrays of one file, in the order of the fields of `Decisions`."""
+    trajectory = read_trajectory(path)
+    try:
+        states = [UniversalState.from_dict(state) for state in trajectory.states]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not a universal state ({error}); `metamon-ext filter` first"
+        ) from None
+    n = trajectory.decisions
+    space = MatchupObservationSpace()
+    observations = [space(state) for state in states[:n]]
+    action = np.array(trajectory.actions[:n], dtype=np.int64)
+    legal = np.zeros((n, NUM_ACTIONS), dtype=bool)
+    for row, state, taken in zip(legal, states, action, strict=False):
+        row[maybe_legal_actions(state)] = True
+        if taken >= 0:
+            row[taken] = True  # whatever the state says, the game took it
+    return (
+        np.array([one["state"] for one in observations], dtype=np.float16),
+        np.array([one["actions"] for one in observations], dtype=np.float16),
+        legal,
+        action,
+        np.array([reward(*pair) for pair in pairwise(states)], np.float32),
+        np.arange(n) == 0,
+        np.arange(n) == n - 1,
+    )

@@ -1,0 +1,97 @@
+"""A trained network in the seats of an arena."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metamon_ext.lite.checkpoint import load_model
+from metamon_ext.spaces.actions import NUM_ACTIONS
+from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.spaces.universal import UniversalState
+
+if TYPE_CHECKING:
+    from metamon_ext.arena.policy import Decision
+
+CHUNK = 16
+"""Decisions in one forward pass; fewer are padded. Kernels may round differently for other shapes,
+so with a fixed one a battle's choices do not depend on what else is being played."""
+
+
+class _Memory:
+    """What is kept of one battle: the observation space's memory and the network's."""
+
+    def __init__(self, context_dim: int) -> None:
+        self.space = MatchupObservationSpace()
+        self.before = torch.zeros(context_dim)  # h before and after the latest decision
+        self.after = self.before
+        self.state: UniversalState | None = None
+        self.observation: dict[str, NDArray[np.float32]] = {}
+
+    def observe(self, state: UniversalState) -> None:
+        """Take in the state of a decision; asked again in the same state, nothing moves on."""
+        if state is not self.state:
+            self.state, self.before = state, self.after
+            self.observation = self.space(state)
+
+
+class LitePolicy:
+    """Plays the policy of a checkpoint, all battles of a worker in one batch.
+
+    Args:
+        checkpoint: a run's folder, or the file in it.
+        temperature: actions are drawn from pi(a|s)^(1/temperature); 0 takes the likeliest.
+    """
+
+    def __init__(self, checkpoint: str | Path, temperature: float | str = 0.3) -> None:
+        torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
+        self._model = load_model(Path(checkpoint))
+        self._temperature = float(temperature)
+        self._memories: dict[str, _Memory] = {}
+
+    def begin(self, battle_id: str) -> None:
+        self._memories[battle_id] = _Memory(self._model.sizes["context_dim"])
+
+    def end(self, battle_id: str) -> None:
+        self._memories.pop(battle_id, None)
+
+    def act(self, decisions: Sequence[Decision]) -> list[int]:
+        actions: list[int] = []
+        for first in range(0, len(decisions), CHUNK):
+            chunk = decisions[first : first + CHUNK]
+            for decision, log_probs in zip(chunk, self._log_probs(chunk), strict=False):
+                actions.append(self._choose(decision, log_probs))
+        return actions
+
+    def _log_probs(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
+        """log pi of up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""
+        model = self._model
+        state = np.zeros((CHUNK, MatchupObservationSpace.state_dim), np.float32)
+        actions = np.zeros((CHUNK, NUM_ACTIONS, MatchupObservationSpace.action_dim), np.float32)
+        legal = np.zeros((CHUNK, NUM_ACTIONS), bool)
+        h = torch.zeros(CHUNK, model.sizes["context_dim"])
+        memories = [self._memories[decision.battle_id] for decision in decisions]
+        for row, (decision, memory) in enumerate(zip(decisions, memories, strict=True)):
+            memory.observe(decision.state)
+            state[row] = memory.observation["state"]
+            actions[row] = memory.observation["actions"]
+            legal[row, decision.legal_actions] = True
+            h[row] = memory.before
+        with torch.inference_mode():
+            log_probs, h = model.step(*map(torch.from_numpy, (state, actions, legal)), h)
+        for memory, after in zip(memories, h, strict=False):
+            memory.after = after
+        return log_probs.numpy()
+
+    def _choose(self, decision: Decision, log_probs: NDArray[np.float32]) -> int:
+        legal = decision.legal_actions
+        scores = log_probs[legal].astype(np.float64)
+        if self._temperature == 0:
+            return legal[int(scores.argmax())]
+        weights = np.exp((scores - scores.max()) / self._temperature)
+        return decision.rng.choices(legal, weights.tolist())[0]

@@ -1,0 +1,117 @@
+"""Training from recorded battles: the loop, and how it goes on after an interruption.
+
+A run is the folder `{save_dir}/{run_name}/` with `checkpoint.pt`, `training_log.csv` (one row a
+step) and `config.gin` (every setting that took part; a gin file that trains the same again).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gin
+import torch
+
+from metamon_ext.data.trajectory import whole_file
+from metamon_ext.errors import UserError
+from metamon_ext.learning.losses import discounted_returns
+from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from metamon_ext.lite.config import read_gin_config
+from metamon_ext.lite.dataset import load_decisions
+from metamon_ext.lite.learner import Learner
+from metamon_ext.lite.training_log import TrainingLog
+from metamon_ext.spaces.rewards import WinLossReward
+
+CONFIG = "config.gin"
+
+
+@gin.configurable("train", module="metamon_ext")
+@dataclass
+class TrainSettings:
+    """How long, on how much at once, and from which seed.
+
+    `steps` counts those before a resumption; a step learns from `batch_size` slices of `length`
+    decisions. `seed` is that of the initial weights and of the order of the data. There is a
+    checkpoint every `checkpoint_every` steps and after the last.
+    """
+
+    steps: int = 2000
+    batch_size: int = 16
+    length: int = 32
+    seed: int = 0
+    checkpoint_every: int = 500
+
+
+def train(
+    data_dir: Path,
+    run_dir: Path,
+    config: str = "binary_advantage",
+    overrides: Sequence[str] = (),
+    steps: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    log: bool = False,
+) -> None:
+    """Train on the trajectories of a folder until the run has made all its steps.
+
+    Args:
+        data_dir: a folder of filtered trajectory files.
+        run_dir: where the run lies; the folder's name is the run's.
+        config: a gin file, or the name of one of gin_configs/lite.
+        overrides: gin bindings that go before those of the file, like "Learner.gammas = (0.99,)".
+        steps, seed: instead of those in the config.
+        resume: go on from the run's checkpoint, if there is one.
+        log: log to Weights & Biases as well (WANDB_MODE=offline works).
+
+    Raises UserError for settings, data or a folder that cannot be used.
+    """
+    torch.set_num_threads(1)  # the matrices are small: a second core serves a second run better
+    read_gin_config(config, overrides)
+    if seed is not None:
+        gin.bind_parameter("train.seed", seed)
+    bindings = gin.config_str()
+    if steps is not None:
+        gin.bind_parameter("train.steps", steps)
+    try:
+        settings = TrainSettings()
+        torch.manual_seed(settings.seed)
+        learner, reward = Learner(), WinLossReward()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"gin: {' '.join(str(error).split())}") from None
+    order = torch.Generator().manual_seed(settings.seed)
+    made = 0
+    if (run_dir / CHECKPOINT).exists():
+        if not resume:
+            raise UserError(f"{run_dir}: there is a run already; --resume it, or name another")
+        content = load_checkpoint(run_dir)
+        if content["bindings"] != bindings:
+            raise UserError(f"{run_dir}: begun with other settings than these; see its {CONFIG}")
+        learner.load_state_dict(content["learner"])
+        order.set_state(content["order"])
+        made = content["step"]
+    if made >= settings.steps:
+        return
+
+    data = load_decisions(data_dir, reward)
+    returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with TrainingLog(run_dir, made, settings.steps, log) as training_log:
+        for step in range(made + 1, settings.steps + 1):
+            began = time.perf_counter()
+            indices = data.slices(settings.batch_size, settings.length + 1, order)
+            figures = learner.update(data.take(indices), returns[indices[:, :-1]])
+            speed = settings.batch_size * settings.length / (time.perf_counter() - began)
+            training_log.record(step, figures | {"samples_per_second": speed})
+            if step % settings.checkpoint_every == 0 or step == settings.steps:
+                with whole_file(run_dir / CONFIG) as path:
+                    path.write_text(gin.operative_config_str())
+                content = {
+                    "step": step,
+                    "learner": learner.state_dict(),
+                    "order": order.get_state(),
+                    "model_sizes": learner.model.sizes,
+                    "bindings": bindings,
+                }
+                save_checkpoint(run_dir / CHECKPOINT, content)

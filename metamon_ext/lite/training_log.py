@@ -1,0 +1,94 @@
+"""What a training run reports while it runs: a CSV file, a progress bar and, if asked, wandb."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import gin
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from metamon_ext.data.trajectory import whole_file
+from metamon_ext.errors import UserError
+
+LOG = "training_log.csv"
+
+
+class TrainingLog:
+    """A context manager; `record` adds a step's figures.
+
+    Args:
+        run_dir: gets `training_log.csv`. Rows after `first`, of steps that an interruption has
+            undone, are dropped.
+        first: steps already made.
+        steps: steps that will have been made in the end.
+        use_wandb: log to Weights & Biases as well.
+    """
+
+    def __init__(self, run_dir: Path, first: int, steps: int, use_wandb: bool) -> None:
+        path = run_dir / LOG
+        if first:
+            header, *rows = path.read_text().splitlines(keepends=True)
+            with whole_file(path) as temporary:
+                temporary.write_text("".join([header, *rows[:first]]))
+        self._file = path.open("a" if first else "w", newline="", buffering=1)
+        self._writer: csv.DictWriter[str] | None = None
+        self._write_header = not first
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task(run_dir.name, total=steps, completed=first, figures="")
+        self._wandb = _start_wandb(run_dir) if use_wandb else None
+
+    def __enter__(self) -> TrainingLog:
+        self._progress.start()
+        return self
+
+    def record(self, step: int, figures: dict[str, float]) -> None:
+        """Add the row of a step."""
+        if self._writer is None:
+            self._writer = csv.DictWriter(self._file, ["step", *figures], lineterminator="\n")
+            if self._write_header:
+                self._writer.writeheader()
+        self._writer.writerow({"step": step} | {k: f"{v:.6g}" for k, v in figures.items()})
+        text = (
+            f"actor {figures['actor_loss']:.3f}  critic {figures['critic_loss']:.3f}  "
+            f"{figures['samples_per_second']:,.0f} samples/s"
+        )
+        self._progress.update(self._task, completed=step, figures=text)
+        if self._wandb is not None:
+            self._wandb.log(figures, step=step)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+        self._file.close()
+        if self._wandb is not None:
+            self._wandb.finish(exit_code=int(error is not None))
+
+
+def _start_wandb(run_dir: Path) -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise UserError("--log needs wandb: pip install 'metamon_ext[log]'") from None
+    return wandb.init(
+        project="metamon_ext",
+        name=run_dir.name,
+        dir=run_dir,
+        id=run_dir.name,
+        resume="allow",
+        config={"gin": gin.config_str()},
+    )

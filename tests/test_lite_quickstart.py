@@ -1,0 +1,94 @@
+"""The whole loop, small: it ends with a report, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, cli_command
+
+SMALL = ("--battles", 28, "--steps", 30, "--tournament_battles", 6, "--workers", 2)
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def quickstart(folder: Path, *more: object) -> list[str]:
+    return cli_command(["quickstart", "--output_dir", folder, *SMALL, *more])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run and what it said."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    answer = subprocess.run(quickstart(folder), cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    return folder, answer.stdout
+
+
+def test_it_ends_with_a_report_of_all_five(finished: tuple[Path, str]) -> None:
+    folder, said = finished
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 and 'src="http' not in page
+    ratings = json.loads((folder / "ratings.json").read_text())["ratings"]
+    players = {"binary_advantage", "behavior_cloning", "random"}
+    assert set(ratings) == players | {"max_base_power", "simple_heuristics"}
+    assert "binary_advantage" in said and str(folder / "report.html") in said
+    for picture in ("ratings.png", "winrate_matrix.png", "training_curves.png"):
+        assert (folder / picture).stat().st_size > 5000
+
+
+def test_again_it_only_shows_the_report(finished: tuple[Path, str], cli: Cli) -> None:
+    folder, _ = finished
+    before = (folder / "ratings.json").read_bytes()
+    checkpoints = {path: path.stat().st_mtime_ns for path in folder.rglob("checkpoint.pt")}
+    assert len(checkpoints) == 2
+    answer = subprocess.run(quickstart(folder), cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert (folder / "ratings.json").read_bytes() == before
+    assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
+
+
+def test_another_seed_in_the_same_folder_is_refused(finished: tuple[Path, str]) -> None:
+    command = quickstart(finished[0], "--seed", 1)
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 2 and "was played with seed = 0, not 1" in answer.stderr
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        quickstart(tmp_path, "--resume"), cwd=ROOT, capture_output=True, text=True
+    )
+    assert answer.returncode == 2 and "no run to resume" in answer.stderr
+
+
+def test_killed_in_each_stage_it_ends_as_if_undisturbed(
+    finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    stages = {
+        "generating": lambda: len(list(tmp_path.rglob("selfplay/trajectories/*/*.lz4"))) > 5,
+        "training": lambda: (tmp_path / "models/behavior_cloning/training_log.csv").exists(),
+        "playing": lambda: (tmp_path / "tournament/results.sqlite").exists(),
+    }
+    for stage, reached in stages.items():
+        process = subprocess.Popen(
+            quickstart(tmp_path),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        while not reached():
+            assert process.poll() is None, f"{stage}: {process.communicate()[1].decode()}"
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    command = quickstart(tmp_path, "--resume")
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "ratings.json").read_bytes() == (finished[0] / "ratings.json").read_bytes()
