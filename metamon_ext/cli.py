@@ -16,6 +16,7 @@ COMMANDS = {
     "play": "metamon_ext.arena.play",
     "models": "metamon_ext.arena.commands",
     "setup": "metamon_ext.arena.commands",
+    "doctor": "metamon_ext.doctor.command",
     "benchmark": "metamon_ext.arena.benchmark",
     "audit": "metamon_ext.data.commands",
     "filter": "metamon_ext.data.commands",

@@ -1,0 +1,78 @@
+"""`metamon-ext doctor`: the table, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from metamon_ext.doctor import machine, stack, trial
+from metamon_ext.doctor.environment import Check, Environment
+
+MARKS = {
+    "ok": "[green]ok[/green]",
+    "absent": "[dim]absent[/dim]",
+    "warning": "[yellow]warning[/yellow]",
+    "broken": "[red]broken[/red]",
+}
+
+
+def add_parsers(commands: Any) -> None:
+    """Register `metamon-ext doctor`."""
+    text = "check this machine and what is installed; the cure stands beside every failure"
+    parser = commands.add_parser("doctor", help=text, description=text)
+    add_arguments(parser)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of the doctor, for `metamon-ext` and for `scripts/validate_setup.py`."""
+    parser.add_argument(
+        "--comprehensive",
+        action="store_true",
+        help="also play a battle, train a step, and read a checkpoint back",
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def examine(env: Environment, comprehensive: bool = False) -> list[Check]:
+    """All checks, in the order of the table."""
+    wanted = [*machine.CHECKS, *stack.ALWAYS]
+    if env.has_metamon:
+        wanted += stack.WITH_METAMON
+    checks = [check(env) for check in wanted]
+    if comprehensive:
+        checks += trial.trials(env)
+    return checks
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 1 if something that is needed is broken."""
+    checks = examine(Environment.here(), args.comprehensive)
+    broken = any(check.status == "broken" for check in checks)
+    if args.json:
+        print(json.dumps({"ok": not broken, "checks": [asdict(check) for check in checks]}))
+    else:
+        print_table(checks)
+    return int(broken)
+
+
+def print_table(checks: Sequence[Check]) -> None:
+    """One line a check; the cure where something is wrong."""
+    ill = [check for check in checks if check.status in ("warning", "broken")]
+    table = Table()
+    for column in ("check", "", "found", *(["cure"] if ill else [])):
+        table.add_column(column, overflow="fold")
+    for check in checks:
+        cure = [escape(check.cure) if check in ill else ""] if ill else []
+        table.add_row(check.name, MARKS[check.status], escape(check.found), *cure)
+    console = Console()
+    console.print(table)
+    broken = sum(check.status == "broken" for check in ill)
+    console.print(f"{broken} broken, {len(ill) - broken} warnings")
