@@ -46,11 +46,11 @@ def test_losses_are_those_of_the_formulas() -> None:
     batch.action[0, 0] = -1
     actor_loss, critic_loss, figures = learner.losses(batch, returns)
 
-    context, e = learner.model(batch.state, batch.actions, batch.legal, batch.start)
-    pi = learner.model.heads.log_probs(context, e, batch.legal).exp()
-    q = learner.model.heads.critics(context, e)
-    target_pi = learner.target.log_probs(context, e, batch.legal).exp()
-    target_q = learner.target.critics(context, e)
+    x, h, e = learner.model(batch.state, batch.actions, batch.legal, batch.start)
+    pi = learner.model.heads.log_probs(x, h, e, batch.legal).exp()
+    q = learner.model.heads.q_values(x, e)
+    target_pi = learner.target.log_probs(x, h, e, batch.legal).exp()
+    target_q = learner.target.q_values(x, e)
     actor_terms, critic_terms, positive = [], [], 0
     for b in range(2):
         for t in range(4):
@@ -130,6 +130,6 @@ def test_of_two_habits_the_winning_one_is_kept(filter_func: Any, expected: float
         indices = data.slices(8, 9, order)
         learner.update(data.take(indices), returns[indices[:, :-1]])
     batch = data.take(torch.tensor([[0]]))
-    context, e = learner.model(batch.state, batch.actions, batch.legal, batch.start)
-    pi = learner.model.heads.log_probs(context, e, batch.legal).exp()
+    x, h, e = learner.model(batch.state, batch.actions, batch.legal, batch.start)
+    pi = learner.model.heads.log_probs(x, h, e, batch.legal).exp()
     assert pi[0, 0, 0].item() == pytest.approx(expected, abs=0.05)

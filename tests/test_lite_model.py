@@ -30,8 +30,7 @@ def steps(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def log_probs(model: LiteModel, batch: tuple[Tensor, Tensor, Tensor], start: Tensor) -> Tensor:
-    context, e = model(*batch, start)
-    return model.heads.log_probs(context, e, batch[2])
+    return model.heads.log_probs(*model(*batch, start), batch[2])
 
 
 def test_it_is_small() -> None:
@@ -43,7 +42,7 @@ def test_acting_step_by_step_gives_what_training_saw(model: LiteModel) -> None:
     together = log_probs(model, batch, torch.zeros(3, 5, dtype=torch.bool))
     h = torch.zeros(3, 16)
     for t in range(5):
-        alone, h = model.step(*(array[:, t] for array in batch), h)
+        alone, _, h = model.step(*(array[:, t] for array in batch), h)
         torch.testing.assert_close(alone, together[:, t])
 
 
@@ -68,15 +67,15 @@ def test_an_action_is_scored_by_what_it_does_not_by_its_index(model: LiteModel) 
     state, actions, legal = steps(4)
     order = torch.randperm(13)
     h = torch.zeros(4, 16)
-    scores, _ = model.step(state, actions, legal, h)
-    permuted, _ = model.step(state, actions[:, order], legal[:, order], h)
+    scores, _, _ = model.step(state, actions, legal, h)
+    permuted, _, _ = model.step(state, actions[:, order], legal[:, order], h)
     torch.testing.assert_close(permuted, scores[:, order])
 
 
 def test_illegal_actions_are_never_chosen_and_do_not_matter(model: LiteModel) -> None:
     state, actions, legal = steps(4)
-    scores, _ = model.step(state, actions, legal, torch.zeros(4, 16))
+    scores, _, _ = model.step(state, actions, legal, torch.zeros(4, 16))
     assert (scores.exp()[~legal] == 0).all()
     actions[~legal] = 7.0
-    again, _ = model.step(state, actions, legal, torch.zeros(4, 16))
+    again, _, _ = model.step(state, actions, legal, torch.zeros(4, 16))
     torch.testing.assert_close(again[legal], scores[legal])

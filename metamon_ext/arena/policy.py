@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
+from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.errors import UserError
 
 if TYPE_CHECKING:
+    from metamon_ext.arena.tracker import Tracker
     from metamon_ext.spaces.universal import UniversalState
 
 
@@ -40,6 +42,10 @@ class Decision(Protocol):
 
     def action_of(self, order: object) -> int:
         """The action index of a poke-env order, -1 if it has none here."""
+
+    @property
+    def tracker(self) -> Tracker:
+        """What follows the battle for the seat; it may know more ways to look at it."""
 
 
 class Policy(Protocol):
@@ -96,7 +102,8 @@ def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
     """What builds the policy of this name, and with which options. Builds nothing itself.
 
     `NAME[?option=value&...]`, NAME being one of `HEURISTICS`, the path of a checkpoint of the
-    built-in learner, or `module:attribute` for a class of your own.
+    built-in learner, `module:attribute` for a class of your own, or, with Metamon, one of its
+    baselines or models or a checkpoint of a run.
     Raises UserError for a name that nobody answers to.
     """
     base, _, query = name.partition("?")
@@ -112,6 +119,9 @@ def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
             return getattr(importlib.import_module(module), attribute), options
         except (ImportError, AttributeError) as error:
             raise UserError(f"policy {name!r} cannot be imported: {error}") from None
+    if has_metamon():
+        factory, named = importlib.import_module("metamon_ext.upstream.seats").find_policy(base)
+        return factory, named | options
     raise UserError(
         f"unknown policy {name!r}: use {', '.join(HEURISTICS)}, "
         "the path of a checkpoint, or module:Class"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from metamon_ext.errors import UserError
 
 if TYPE_CHECKING:
     from metamon_ext.spaces.universal import UniversalState
@@ -41,6 +48,26 @@ class Tracker(Protocol):
 
 def make_tracker(battle_format: str, gen: int, seat: str) -> Tracker:
     """A tracker for one seat ("p1" or "p2") of a battle that is about to start."""
-    from metamon_ext.arena.poke_env_tracker import PokeEnvTracker
+    return _tracker_class()(battle_format, gen, seat)
 
-    return PokeEnvTracker(battle_format, gen, seat)
+
+@cache
+def has_metamon() -> bool:
+    """Is UT-Austin's Metamon installed? PyPI has an unrelated package of that name."""
+    spec = importlib.util.find_spec("metamon")
+    folders = (spec and spec.submodule_search_locations) or []
+    return any((Path(folder) / "env" / "metamon_battle.py").is_file() for folder in folders)
+
+
+@cache
+def _tracker_class() -> Callable[[str, int, str], Tracker]:
+    module, name = (
+        ("metamon_ext.upstream.tracker", "MetamonTracker")
+        if has_metamon()
+        else ("metamon_ext.arena.poke_env_tracker", "PokeEnvTracker")
+    )
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        what = "Metamon is installed but" if has_metamon() else "poke-env, the lite extra,"
+        raise UserError(f"{what} cannot be imported ({error}): see metamon-ext doctor") from None

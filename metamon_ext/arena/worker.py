@@ -157,13 +157,21 @@ class Worker:
                 if seat.may_be_asked:
                     asked.append(seat)
                 else:
-                    self._choose(seat, seat.answer_at_random())
-            seats = []
-            for seat, action in self._answers(name, asked):
-                if choice := seat.answer(action):
-                    self._choose(seat, choice)
-                else:
-                    seats.append(seat)
+                    self._answer(seat, None)
+            answers = self._answers(name, asked)
+            seats = [seat for seat, action in answers if not self._answer(seat, action)]
+
+    def _answer(self, seat: Seat, action: int | None) -> bool:
+        """Tell the simulator a policy's answer, None for a random one. False if it is illegal."""
+        try:
+            choice = seat.answer_at_random() if action is None else seat.answer(action)
+        except Exception as error:
+            if battle := self._battles.get(seat.key):
+                self._end(battle, "unfinished", f"tracking: {error!r}")
+            return True
+        if choice is not None:
+            self._choose(seat, choice)
+        return choice is not None
 
     def _answers(self, name: str, seats: list[Seat]) -> list[tuple[Seat, int]]:
         """The policy's answers. A battle for which it raises or is silent ends here."""
@@ -208,7 +216,13 @@ class Worker:
                     reason = reason or f"{seat.policy_name}: {error!r}"
                     outcome = "unfinished"
         if outcome in SEATS and self._settings.trajectories is not None:
-            self._save(battle, outcome, self._settings.trajectories)
+            try:
+                for seat in battle.seats:
+                    seat.finish()
+            except Exception as error:
+                outcome, reason = "unfinished", f"tracking: {error!r}"
+            else:
+                self._save(battle, outcome, self._settings.trajectories)
         self._report(battle.result(outcome, reason))
 
     def _save(self, battle: RunningBattle, winner: str, root: Path) -> None:
@@ -216,7 +230,6 @@ class Worker:
         spec = battle.spec
         folder = root / spec.battle_format
         for seat, opponent in zip(battle.seats, reversed(battle.seats), strict=True):
-            seat.finish()
             name = TrajectoryName(
                 battle_id=f"metamon-{spec.battle_format}-{int(spec.key, 16)}",
                 rating=None,

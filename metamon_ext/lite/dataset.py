@@ -66,7 +66,8 @@ def load_decisions(root: Path, reward: Reward | None = None) -> Decisions:
     """
     files = list(trajectory_files(root))
     if not files:
-        raise UserError(f"{root}: no trajectories (*.json.lz4); `metamon-ext generate` makes some")
+        cure = "`metamon-ext play --save_trajectories_to` writes some"
+        raise UserError(f"{root}: no trajectories (*.json.lz4); {cure}")
     reward = reward or WinLossReward()
     battles = [_read_battle(path, reward) for path in files]
     columns = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*battles, strict=True)]

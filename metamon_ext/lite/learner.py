@@ -39,7 +39,8 @@ class Learner:
     Args:
         gammas: discount factors, one critic each; all take part in the actor's weights.
         filter_func: w, from advantages (B, L, G, 1) to weights of the same shape.
-        critic_weight: of L_critic in the sum of the losses; with 0 nothing is learned of values.
+        critic_weight: of L_critic in the sum of the losses; with 0 there are no critics, and the
+            filter is given advantages of 0.
         monte_carlo_weight: m in [0, 1]. Returns are unbiased for the recorded policies and
             reach far at once, bootstrapped targets are for the policy that is learned.
         target_rate: the target networks move this part of the way at every step.
@@ -77,58 +78,61 @@ class Learner:
             self.optimizer, lambda step: min(1.0, (step + 1) / max(warmup_steps, 1))
         )
 
-    def losses(self, batch: Decisions, returns: Tensor) -> tuple[Tensor, Tensor, Figures]:
-        """L_actor, L_critic and figures for the log.
+    def losses(self, batch: Decisions, returns: Tensor) -> tuple[Tensor, Tensor | None, Figures]:
+        """L_actor, L_critic (None where no critic is learned) and figures for the log.
 
         Args:
             batch: slices (B, L + 1); the last decision only serves as s' of the one before.
             returns: (B, L, G), R_g.
         """
-        heads, target = self.model.heads, self.target
-        context, e = self.model(batch.state, batch.actions, batch.legal, batch.start)
-        log_probs = heads.log_probs(context, e, batch.legal)
-        q = heads.critics(context, e)
+        x, h, e = self.model(batch.state, batch.actions, batch.legal, batch.start)
+        log_probs = self.model.heads.log_probs(x, h, e, batch.legal)
         action = batch.action[:, :-1]
         known = action >= 0
         taken = action.clamp(min=0).unsqueeze(-1)
         log_prob = log_probs[:, :-1].gather(-1, taken).squeeze(-1)
-        q_taken = (
-            q[:, :-1].gather(-2, taken.unsqueeze(-1).expand(-1, -1, 1, q.shape[-1])).squeeze(-2)
-        )
-
-        with torch.no_grad():
-            next_value = expected_value(
-                target.log_probs(context, e, batch.legal), target.critics(context, e)
-            )[:, 1:]
-            done = batch.done[:, :-1].float()
-            bootstrapped = td_target(batch.reward[:, :-1], done, next_value, self.gammas)
-            y = torch.lerp(bootstrapped, returns, self.monte_carlo_weight)
-            advantage = q_taken - expected_value(log_probs, q)[:, :-1]
-            weight = self.filter_func(advantage.unsqueeze(-1)).squeeze(-1)
-            best = log_probs[:, :-1].argmax(-1) == action
-
+        best = log_probs[:, :-1].argmax(-1) == action
+        figures = {
+            "accuracy": masked_mean(best.float(), known).item(),
+            "cross_entropy": masked_mean(-log_prob.detach(), known).item(),
+        }
+        advantage = torch.zeros_like(returns)
+        critic_loss = None
+        if self.critic_weight:
+            q = self.model.heads.q_values(x, e)
+            index = taken.unsqueeze(-1).expand(-1, -1, 1, q.shape[-1])
+            q_taken = q[:, :-1].gather(-2, index).squeeze(-2)
+            with torch.no_grad():
+                y = self._target(batch, x, h, e, returns)
+                advantage = q_taken - expected_value(log_probs, q)[:, :-1]
+            each = known.unsqueeze(-1)
+            critic_loss = masked_mean((q_taken - y).square(), each)
+            figures["critic_loss"] = critic_loss.item()
+            figures["positive_advantage"] = masked_mean((advantage > 0).float(), each).item()
+            figures["q_mean"] = masked_mean(q_taken.detach(), each).item()
+        weight = self.filter_func(advantage.unsqueeze(-1)).squeeze(-1)
         actor_loss = weighted_regression_loss(log_prob, weight, known)
-        critic_loss = masked_mean((q_taken - y).square(), known.unsqueeze(-1))
-        return (
-            actor_loss,
-            critic_loss,
-            {
-                "positive_advantage": masked_mean(
-                    (advantage > 0).float(), known.unsqueeze(-1)
-                ).item(),
-                "accuracy": masked_mean(best.float(), known).item(),
-                "cross_entropy": masked_mean(-log_prob.detach(), known).item(),
-                "q_mean": masked_mean(q_taken.detach(), known.unsqueeze(-1)).item(),
-            },
-        )
+        return actor_loss, critic_loss, {"actor_loss": actor_loss.item()} | figures
+
+    def _target(self, batch: Decisions, x: Tensor, h: Tensor, e: Tensor, returns: Tensor) -> Tensor:
+        """y_g, (B, L, G)."""
+        next_value = expected_value(
+            self.target.log_probs(x, h, e, batch.legal), self.target.q_values(x, e)
+        )[:, 1:]
+        done = batch.done[:, :-1].float()
+        bootstrapped = td_target(batch.reward[:, :-1], done, next_value, self.gammas)
+        return torch.lerp(bootstrapped, returns, self.monte_carlo_weight)
 
     def update(self, batch: Decisions, returns: Tensor) -> Figures:
         """One step of gradient descent."""
-        actor_loss, critic_loss, figures = self.losses(batch, returns)
+        loss, critic_loss, figures = self.losses(batch, returns)
+        if critic_loss is not None:
+            loss = loss + self.critic_weight * critic_loss
         self.optimizer.zero_grad()
-        (actor_loss + self.critic_weight * critic_loss).backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-        lr = self.schedule.get_last_lr()[0]
+        loss.backward()
+        parameters = self.model.parameters()
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm).item()
+        lr = float(self.schedule.get_last_lr()[0])
         self.optimizer.step()
         self.schedule.step()
         with torch.no_grad():
@@ -136,8 +140,7 @@ class Learner:
                 self.target.parameters(), self.model.heads.parameters(), strict=True
             ):
                 slow.lerp_(fast, self.target_rate)
-        losses = {"actor_loss": actor_loss.item(), "critic_loss": critic_loss.item()}
-        return losses | figures | {"grad_norm": grad_norm.item(), "lr": lr}
+        return figures | {"grad_norm": grad_norm, "lr": lr}
 
     def state_dict(self) -> dict[str, Any]:
         """All that `update` changes."""

@@ -3,10 +3,14 @@
     e_i = f(action row i)                          each of the 13 actions on its own, one network
     x_t = g(state row, mean_i e_i, max_i e_i)      the moment
     h_t = GRU(x_t, h_{t-1})                        the battle so far
-    pi(a_i | h_t), Q_g(h_t, a_i)                   scored by comparing h_t with e_i
+    pi(a_i | x_t, h_t), Q_g(x_t, a_i)              scored by comparing these with e_i
 
 An action is described by what it does, not by its index, so that what is learned of one move holds
 for every other like it.
+
+The critics do without the memory. From a battle so far one can tell who plays, and a critic that
+knows who plays blames an action for the company it keeps: what only careless players do looks bad,
+however good it is.
 """
 
 from __future__ import annotations
@@ -38,13 +42,17 @@ class Heads(nn.Module):
 
     def __init__(self, context_dim: int, action_dim: int, hidden_dim: int, gammas: int) -> None:
         super().__init__()
-        self.actor = ActionHead(context_dim, action_dim, hidden_dim, 1)
+        self.actor = ActionHead(2 * context_dim, action_dim, hidden_dim, 1)
         self.critics = ActionHead(context_dim, action_dim, hidden_dim, gammas)
 
-    def log_probs(self, context: Tensor, actions: Tensor, legal: Tensor) -> Tensor:
-        """log pi(a | s), (..., 13); what is illegal has no probability."""
-        logits = self.actor(context, actions).squeeze(-1)
+    def log_probs(self, x: Tensor, h: Tensor, e: Tensor, legal: Tensor) -> Tensor:
+        """log pi(a | x, h), (..., 13); what is illegal has no probability."""
+        logits = self.actor(torch.cat([x, h], dim=-1), e).squeeze(-1)
         return torch.log_softmax(mask_logits(logits, legal), dim=-1)
+
+    def q_values(self, x: Tensor, e: Tensor) -> Tensor:
+        """Q_g(x, a), (..., 13, gammas)."""
+        return self.critics(x, e)
 
 
 @gin.configurable(module="metamon_ext")
@@ -77,7 +85,7 @@ class LiteModel(nn.Module):
             nn.Linear(context_dim, context_dim), nn.LayerNorm(context_dim),
         )  # fmt: skip
         self.memory = nn.GRUCell(context_dim, context_dim)
-        self.heads = Heads(2 * context_dim, action_dim, hidden_dim, gammas)
+        self.heads = Heads(context_dim, action_dim, hidden_dim, gammas)
 
     def encode(self, state: Tensor, actions: Tensor, legal: Tensor) -> tuple[Tensor, Tensor]:
         """x (..., context_dim) and e (..., 13, action_dim) of single moments.
@@ -95,8 +103,8 @@ class LiteModel(nn.Module):
 
     def forward(
         self, state: Tensor, actions: Tensor, legal: Tensor, start: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Context (B, L, 2 context_dim) and e (B, L, 13, action_dim) of slices of battles.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x, h (B, L, context_dim) and e (B, L, 13, action_dim) of slices of battles.
 
         Args:
             state, actions, legal: as in `encode`, with (B, L) in front.
@@ -109,12 +117,12 @@ class LiteModel(nn.Module):
         for t in range(x.shape[1]):
             h = self.memory(x[:, t], h * keep[:, t])
             hs.append(h)
-        return torch.cat([x, torch.stack(hs, dim=1)], dim=-1), e
+        return x, torch.stack(hs, dim=1), e
 
     def step(
         self, state: Tensor, actions: Tensor, legal: Tensor, h: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """log pi (N, 13) of a decision in each of N battles, and their h (N, context_dim)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """log pi (N, 13), Q (N, 13, gammas) and the next h (N, context_dim) of N battles."""
         x, e = self.encode(state, actions, legal)
         h = self.memory(x, h)
-        return self.heads.log_probs(torch.cat([x, h], dim=-1), e, legal), h
+        return self.heads.log_probs(x, h, e, legal), self.heads.q_values(x, e), h

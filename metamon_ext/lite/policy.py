@@ -46,12 +46,20 @@ class LitePolicy:
     Args:
         checkpoint: a run's folder, or the file in it.
         temperature: actions are drawn from pi(a|s)^(1/temperature); 0 takes the likeliest.
+        critic_weight: beta of the critic-weighted policy (Wang et al. 2020, arXiv:2006.15134), pi
+            replaced by pi(a|s) exp(beta Q(s, a)), Q being the mean of the critics.
     """
 
-    def __init__(self, checkpoint: str | Path, temperature: float | str = 0.3) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        temperature: float | str = 1.0,
+        critic_weight: float | str = 0.0,
+    ) -> None:
         torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
         self._model = load_model(Path(checkpoint))
         self._temperature = float(temperature)
+        self._critic_weight = float(critic_weight)
         self._memories: dict[str, _Memory] = {}
 
     def begin(self, battle_id: str) -> None:
@@ -64,12 +72,12 @@ class LitePolicy:
         actions: list[int] = []
         for first in range(0, len(decisions), CHUNK):
             chunk = decisions[first : first + CHUNK]
-            for decision, log_probs in zip(chunk, self._log_probs(chunk), strict=False):
-                actions.append(self._choose(decision, log_probs))
+            for decision, scores in zip(chunk, self._scores(chunk), strict=False):
+                actions.append(self._choose(decision, scores))
         return actions
 
-    def _log_probs(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
-        """log pi of up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""
+    def _scores(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
+        """log pi + beta Q in up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""
         model = self._model
         state = np.zeros((CHUNK, MatchupObservationSpace.state_dim), np.float32)
         actions = np.zeros((CHUNK, NUM_ACTIONS, MatchupObservationSpace.action_dim), np.float32)
@@ -83,14 +91,17 @@ class LitePolicy:
             legal[row, decision.legal_actions] = True
             h[row] = memory.before
         with torch.inference_mode():
-            log_probs, h = model.step(*map(torch.from_numpy, (state, actions, legal)), h)
+            log_probs, q, h = model.step(
+                torch.from_numpy(state), torch.from_numpy(actions), torch.from_numpy(legal), h
+            )
+            scores = log_probs + self._critic_weight * q.mean(dim=-1)
         for memory, after in zip(memories, h, strict=False):
             memory.after = after
-        return log_probs.numpy()
+        return scores.numpy()
 
-    def _choose(self, decision: Decision, log_probs: NDArray[np.float32]) -> int:
+    def _choose(self, decision: Decision, scores: NDArray[np.float32]) -> int:
         legal = decision.legal_actions
-        scores = log_probs[legal].astype(np.float64)
+        scores = scores[legal].astype(np.float64)
         if self._temperature == 0:
             return legal[int(scores.argmax())]
         weights = np.exp((scores - scores.max()) / self._temperature)

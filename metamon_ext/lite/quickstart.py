@@ -31,11 +31,13 @@ from metamon_ext.league.report import duration, print_tables, write_report
 from metamon_ext.league.tournament import games_of, round_robin
 from metamon_ext.lite.train import train
 
+RULES, CARELESS = "simple_heuristics", "simple_heuristics?epsilon=0.4"
 MIXTURE = {
-    ("simple_heuristics", "simple_heuristics"): 2,
-    ("simple_heuristics", "max_base_power"): 2,
-    ("simple_heuristics", "random"): 1,
-    ("max_base_power", "max_base_power"): 1,
+    (RULES, RULES): 2,
+    (RULES, CARELESS): 3,
+    (CARELESS, CARELESS): 3,
+    (CARELESS, "max_base_power"): 2,
+    (RULES, "max_base_power"): 1,
     ("max_base_power", "random"): 1,
 }
 """Who makes the training data, and in which proportion."""
@@ -62,7 +64,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"))
     add_seat_arguments(parser)
     parser.add_argument("--teams", type=Path, help="a folder of Showdown exports")
-    parser.add_argument("--battles", type=positive, default=1400, help="to learn from")
+    parser.add_argument("--battles", type=positive, default=1800, help="to learn from")
     parser.add_argument("--steps", type=positive, help="of training; else as the gin configs say")
     parser.add_argument("--tournament_battles", type=positive, default=300, help="of a student")
     parser.add_argument("--gin", action="append", default=[], metavar='"NAME.PARAM = VALUE"')

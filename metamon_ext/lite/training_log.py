@@ -59,10 +59,12 @@ class TrainingLog:
             if self._write_header:
                 self._writer.writeheader()
         self._writer.writerow({"step": step} | {k: f"{v:.6g}" for k, v in figures.items()})
-        text = (
-            f"actor {figures['actor_loss']:.3f}  critic {figures['critic_loss']:.3f}  "
-            f"{figures['samples_per_second']:,.0f} samples/s"
+        losses = "".join(
+            f"{name} {figures[f'{name}_loss']:.3f}  "
+            for name in ("actor", "critic")
+            if f"{name}_loss" in figures
         )
+        text = f"{losses}{figures['samples_per_second']:,.0f} samples/s"
         self._progress.update(self._task, completed=step, figures=text)
         if self._wandb is not None:
             self._wandb.log(figures, step=step)
