@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -36,6 +37,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     arena.add_argument("--rounds", type=positive, default=3, help="the two are measured in turn")
     arena.add_argument("--json", action="store_true")
     arena.set_defaults(run=benchmark_arena)
+    importlib.import_module("metamon_ext.upstream.benchmark").add_parser(benchmarks)
 
 
 def benchmark_arena(args: argparse.Namespace) -> int:

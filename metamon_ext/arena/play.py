@@ -19,7 +19,7 @@ from rich.progress import track
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.policy import parse_policy
-from metamon_ext.arena.pool import default_workers, play_battles
+from metamon_ext.arena.pool import BATTLES_AT_ONCE, default_workers, play_battles
 from metamon_ext.arena.schedule import BattleSpec, derive, matchup
 from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.store import ResultStore
@@ -41,6 +41,7 @@ def play_all(
     workers: int,
     store: ResultStore | None = None,
     what: str = "battles",
+    at_once: int = BATTLES_AT_ONCE,
 ) -> tuple[dict[str, BattleResult], int]:
     """Play the battles that `store` lacks, with a progress bar on standard error.
 
@@ -49,7 +50,7 @@ def play_all(
     missing = store.missing(specs) if store else list(specs)
     console = Console(stderr=True)
     results: dict[str, BattleResult] = {}
-    with closing(play_battles(missing, settings, workers)) as played:
+    with closing(play_battles(missing, settings, workers, at_once)) as played:
         for spec, result in track(
             played, what, total=len(missing), console=console, disable=not console.is_terminal
         ):

@@ -1,0 +1,247 @@
+"""AMAGO agents that are held near the policy they started from.
+
+    L_actor + c_kl(t) KL(pi_new || pi_ref) - c_h(t) H(pi_new)
+
+See `metamon_ext.learning.damping` for the parts. In a gin file:
+
+    import metamon_ext.upstream.damping
+    MetamonAMAGOExperiment.agent_type = @metamon_ext.damped_agent
+    DampedAgent.kl_coeff = @kl/PowerLaw()
+    kl/PowerLaw.initial = 0.1
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import gin
+import torch
+from amago.agent import Agent, MultiTaskAgent
+from amago.loading import MAGIC_PAD_VAL, Batch
+from amago.nets.actor_critic import BaseActorHead
+from amago.nets.traj_encoders import TrajEncoder
+from amago.nets.transformer import FlexAttention, SigmaReparam, Transformer
+from amago.nets.tstep_encoders import TstepEncoder
+from amago.utils import avg_over_accelerate
+from torch import Tensor, nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from metamon_ext.learning.damping import KLControl, PowerLaw, categorical_entropy, categorical_kl
+from metamon_ext.learning.losses import masked_mean
+
+PARTS = ("tstep_encoder", "traj_encoder", "actor")
+"""What of an agent makes its policy, and is copied into the reference."""
+
+IN_TRAINING_MODE = (Transformer, FlexAttention, SigmaReparam)
+"""The first two take whole sequences in training mode only."""
+
+
+class ReferencePolicy(nn.Module):
+    """A copy of an agent's policy with frozen weights: no gradient and no dropout.
+
+    The estimate of a spectral norm in AMAGO's `SigmaReparam` goes on converging, as it does in the
+    learner, so that the two agree until the learner's weights move.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__()
+        self.tstep_encoder: TstepEncoder = copy.deepcopy(agent.tstep_encoder)
+        self.traj_encoder: TrajEncoder = copy.deepcopy(agent.traj_encoder)
+        self.actor: BaseActorHead = copy.deepcopy(agent.actor)
+        self.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> ReferencePolicy:
+        """The same in every mode: the flag goes to those that need it for a sequence, alone."""
+        super().train(False)
+        for module in self.modules():
+            module.training = isinstance(module, IN_TRAINING_MODE)
+        return self
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, straight_from_obs: dict[str, Tensor]) -> Tensor:
+        """log pi_ref(. | s), (B, L, G, A)."""
+        step = self.tstep_encoder(obs=batch.obs, rl2s=batch.rl2s)
+        memory, _ = self.traj_encoder(seq=step, time_idxs=batch.time_idxs, hidden_state=None)
+        return self.actor(memory, straight_from_obs=straight_from_obs).logits
+
+
+@gin.configurable(module="metamon_ext")
+class DampedAgent(Agent):
+    """An `Agent` of discrete actions with damping, and a mixin over the agents derived from it.
+
+    The reference is the policy that training starts from: the checkpoint that is finetuned, or the
+    first weights where there is none. It is part of the agent's state, so a resumed run goes on
+    with its own reference, at its own t. A checkpoint without a reference becomes one.
+
+    Padding and missing actions are left out as AMAGO and Metamon leave them out of the actor's
+    loss. Only the learner has dropout, so the KL is a little above 0 from the first update.
+    The settings of `Agent` hold for this agent, those of `MultiTaskAgent` for the one below.
+
+    Args:
+        kl_coeff: c_kl of the gradient update t.
+        entropy_coeff: c_h of the gradient update t; None for no bonus.
+        kl_control: changes learning rate and c_kl by the KL that is observed; None leaves both.
+        keep_reference: False to take every checkpoint that is loaded for a new start, whatever
+            reference it brings. For the next round of self-play; not for resuming a run.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        kl_coeff: Callable[[float], float] = PowerLaw(0.1),  # noqa: B008
+        entropy_coeff: Callable[[float], float] | None = None,
+        kl_control: KLControl | None = None,
+        keep_reference: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.discrete:
+            raise ValueError("DampedAgent is for discrete actions only")
+        self.kl_coeff = kl_coeff
+        self.entropy_coeff = entropy_coeff
+        self.kl_control = kl_control
+        self.keep_reference = keep_reference
+        self.reference = ReferencePolicy(self)
+        self.updates, self.learning_rate_factor, self.kl_factor = 0, 1.0, 1.0
+        self._observed: list[Tensor] = []
+        self.register_load_state_dict_pre_hook(_reference_from_policy)
+        if kl_control is not None:
+            _control_learning_rate(self)
+
+    def forward(self, batch: Batch, log_step: bool) -> tuple[Tensor | None, Tensor]:
+        """The losses of the plain agent, with the damping of every step in the actor's.
+
+        Returns:
+            critic loss as it was, actor loss of shape (B, L - 1, G, 1).
+        """
+        policies: list[Any] = []
+        hook = self.actor.register_forward_hook(lambda _, args, policy: policies.append(policy))
+        try:
+            critic_loss, actor_loss = super().forward(batch, log_step)
+        finally:
+            hook.remove()
+        logits = policies[0].logits[:, :-1]
+        straight_from_obs = {key: batch.obs[key] for key in self.pass_obs_keys_to_actor}
+        reference = self.reference(batch, straight_from_obs)[:, :-1]
+        assert logits.shape == reference.shape == (*actor_loss.shape[:-1], self.action_dim)
+        legal, mask = _legal_actions(batch, logits), _unmasked(batch)
+
+        kl = categorical_kl(logits, reference, legal).unsqueeze(-1)
+        kl_coeff = self.kl_factor * self.kl_coeff(self.updates)
+        loss = actor_loss + kl_coeff * kl
+        observed = masked_mean(kl.detach(), mask)
+        info = {"Damping KL": observed, "Damping KL Coefficient": kl_coeff}
+        if self.entropy_coeff is not None:
+            entropy = categorical_entropy(logits, legal).unsqueeze(-1)
+            coefficient = self.entropy_coeff(self.updates)
+            loss = loss - coefficient * entropy
+            info["Damping Entropy"] = masked_mean(entropy.detach(), mask)
+            info["Damping Entropy Coefficient"] = coefficient
+        if self.kl_control is not None:
+            self._observed.append(observed)
+            info["Damping Learning Rate Factor"] = self.learning_rate_factor
+        if log_step:
+            self.update_info |= info
+        return critic_loss, loss
+
+    def soft_sync_targets(self) -> None:
+        """AMAGO calls this once a gradient update: t goes on, and KL is judged every `interval`."""
+        super().soft_sync_targets()
+        self.updates += 1
+        if self.kl_control is not None and self.updates % self.kl_control.interval == 0:
+            kl = avg_over_accelerate({"kl": float(torch.stack(self._observed).mean())})["kl"]
+            self.learning_rate_factor, self.kl_factor = self.kl_control(
+                kl, self.learning_rate_factor, self.kl_factor
+            )
+            self._observed.clear()
+
+    def get_extra_state(self) -> Tensor:
+        """t and the factors, a part of every checkpoint."""
+        state = (self.updates, self.learning_rate_factor, self.kl_factor)
+        return torch.tensor(state, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        updates, self.learning_rate_factor, self.kl_factor = state.tolist()
+        self.updates = int(updates)
+
+
+@gin.configurable(module="metamon_ext")
+class DampedMultiTaskAgent(DampedAgent, MultiTaskAgent):
+    """`MultiTaskAgent` with the damping, and the damping's settings, of `DampedAgent`."""
+
+
+@gin.configurable(module="metamon_ext")
+def damped_agent(**kwargs: Any) -> DampedAgent:
+    """The damped form of the agent that the model's gin file is for.
+
+    A training file takes the place of the model's `agent_type`, and knows nothing of the model.
+    But a model's file says with which actor, and to which agent.
+    """
+    try:
+        gin.query_parameter("amago.agent.MultiTaskAgent.actor_type")
+    except ValueError:
+        return DampedAgent(**kwargs)
+    return DampedMultiTaskAgent(**kwargs)
+
+
+def _legal_actions(batch: Batch, logits: Tensor) -> Tensor:
+    """(B, L - 1, 1, A), bool. Everything is legal in an environment that does not say."""
+    if "illegal_actions" not in batch.obs:
+        return torch.ones_like(logits, dtype=torch.bool)
+    return ~batch.obs["illegal_actions"][:, :-1].bool().unsqueeze(-2)
+
+
+def _unmasked(batch: Batch) -> Tensor:
+    """(B, L - 1, 1, 1), bool: the steps that are neither padding nor without an action."""
+    mask = ~(batch.rl2s == MAGIC_PAD_VAL).all(-1, keepdim=True)[:, 1:]
+    if "missing_action_mask" in batch.obs:
+        mask = mask & ~batch.obs["missing_action_mask"][:, :-1].bool()
+    return mask.unsqueeze(-1)
+
+
+def _reference_from_policy(
+    agent: DampedAgent, state_dict: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Complete a checkpoint that brings no reference: its policy is the one, and t is 0."""
+    reference, extra_state = f"{prefix}reference.", f"{prefix}_extra_state"
+    if agent.keep_reference and any(key.startswith(reference) for key in state_dict):
+        return
+    for key, value in list(state_dict.items()):
+        if key.removeprefix(prefix).split(".")[0] in PARTS:
+            state_dict[reference + key.removeprefix(prefix)] = value
+    state_dict[extra_state] = torch.tensor((0.0, 1.0, 1.0), dtype=torch.float64)
+
+
+def _control_learning_rate(agent: DampedAgent) -> None:
+    """Let the optimizer of this agent step with `learning_rate_factor` times its learning rate.
+
+    AMAGO makes optimizer and schedule without asking the agent, and the schedule writes the rate
+    anew at every step; so it is changed for the step alone, by torch's hooks around it.
+    """
+    owner, rates = weakref.ref(agent), list[float]()
+
+    def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        live = owner()
+        first = optimizer.param_groups[0]["params"][0]
+        if live is not None and first is next(iter(live.trainable_params)):
+            rates[:] = [group["lr"] for group in optimizer.param_groups]
+            for group in optimizer.param_groups:
+                group["lr"] *= live.learning_rate_factor
+
+    def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, rates, strict=False):
+            group["lr"] = rate
+        rates.clear()
+
+    for hook in (
+        register_optimizer_step_pre_hook(before),
+        register_optimizer_step_post_hook(after),
+    ):
+        weakref.finalize(agent, hook.remove)

@@ -1,0 +1,173 @@
+"""`metamon-ext evaluate`: a model's win rates against Metamon's baselines, with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.play import play_all, positive, prepare
+from metamon_ext.arena.policy import make_policy, parse_policy
+from metamon_ext.arena.pool import default_workers
+from metamon_ext.arena.schedule import BattleSpec, matchup
+from metamon_ext.arena.store import BattleRow
+from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.errors import UserError
+from metamon_ext.league.games import head_to_head
+from metamon_ext.league.tournament import games_of
+
+AT_ONCE = 32
+"""Battles that one worker holds: half of them are in the simulator while it asks the model."""
+EVAL_TYPES = {
+    "heuristic": (
+        "PokeEnvHeuristic",
+        "Gen1BossAI",
+        "Grunt",
+        "GymLeader",
+        "EmeraldKaizo",
+        "RandomBaseline",
+    ),
+    "il": ("BaseRNN",),
+}
+"""Metamon's `--eval_type` -> baselines; the first is the paper's Heuristic Composite Score."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A model against one baseline. [low, high] is the 95 % interval of the win rate."""
+
+    battle_format: str
+    agent: str
+    baseline: str
+    win_rate: float
+    low: float
+    high: float
+    wins: int
+    losses: int
+    ties: int
+    unfinished: int
+    invalid_actions: int
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext evaluate`."""
+    parser = commands.add_parser(
+        "evaluate", help="win rates of a Metamon model against Metamon's baselines"
+    )
+    parser.add_argument("--agent", required=True, help="a model: see `metamon-ext models`")
+    parser.add_argument("--eval_type", choices=list(EVAL_TYPES), default="heuristic")
+    parser.add_argument("--baselines", nargs="+", help="instead of those of --eval_type")
+    parser.add_argument("--gens", type=int, nargs="+", default=[1])
+    parser.add_argument("--formats", nargs="+", default=["ou"])
+    parser.add_argument(
+        "--total_battles", type=positive, default=120, help="shared out among the baselines"
+    )
+    parser.add_argument("--checkpoints", type=int, nargs="+", default=[None])
+    parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest")
+    parser.add_argument("--battle_backend", choices=["metamon", "pokeagent", "poke-env"])
+    parser.add_argument(
+        "--teams", "--team_set", type=Path, help="a folder of Showdown exports; default: ours"
+    )
+    parser.add_argument("--turn_limit", type=positive, default=1000)
+    parser.add_argument("--save_trajectories_to", type=Path)
+    parser.add_argument("--workers", type=positive, default=default_workers())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def policy_name(
+    agent: str, checkpoint: int | None, temperature: float, battle_backend: str | None = None
+) -> str:
+    """The arena's name for a model with these options."""
+    options: dict[str, object] = {"checkpoint": checkpoint, "battle_backend": battle_backend}
+    options |= {} if temperature == 1.0 else {"temperature": temperature}
+    query = "&".join(f"{key}={value}" for key, value in options.items() if value is not None)
+    return f"{agent}?{query}" if query else agent
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 1 if there is a baseline against which no battle could be finished."""
+    if not has_metamon():
+        raise UserError("Metamon is not installed here; run this in Metamon's environment")
+    agents = [
+        policy_name(args.agent, checkpoint, args.temperature, args.battle_backend)
+        for checkpoint in args.checkpoints
+    ]
+    for agent in agents:
+        parse_policy(agent)
+    baselines = list(dict.fromkeys(args.baselines or EVAL_TYPES[args.eval_type]))
+    for baseline in baselines:
+        make_policy(baseline)  # says in one line what one of them lacks
+    each = -(-args.total_battles // len(baselines))
+    each += each % 2  # whole mirrored pairs
+    specs = []
+    for battle_format in [f"gen{gen}{tier.lower()}" for gen in args.gens for tier in args.formats]:
+        found, teams = prepare(battle_format, args.teams)
+        for agent in agents:
+            for baseline in baselines:
+                specs += matchup(agent, baseline, each, found, teams, args.seed, pairs=True)
+    settings = WorkerSettings(
+        args.turn_limit,
+        trajectories=args.save_trajectories_to,
+        date=datetime.now(timezone.utc).replace(tzinfo=None),
+    )
+    started = time.perf_counter()
+    results, _ = play_all(specs, settings, args.workers, what=args.agent, at_once=AT_ONCE)
+    seconds = time.perf_counter() - started
+    scores = tabulate(specs, results)
+    if args.json:
+        answer = {"scores": [asdict(score) for score in scores], "seconds": round(seconds, 1)}
+        print(json.dumps(answer))
+    else:
+        width = max(map(len, agents))
+        figures = "win rate   95 % interval   W-L-T"
+        print(f"{'format':<10}{'agent':<{width}}  {'baseline':<24} {figures}")
+        for s in scores:
+            print(
+                f"{s.battle_format:<10}{s.agent:<{width}}  {s.baseline:<24} {s.win_rate:>7.1%}   "
+                f"{s.low:>5.1%} to {s.high:<6.1%} {s.wins}-{s.losses}-{s.ties}"
+            )
+        print(f"{len(specs)} battles in {seconds:.0f} s")
+    reasons = Counter(result.reason for result in results.values() if result.reason)
+    for reason, count in reasons.items():
+        print(f"unfinished, {count} times: {reason}", file=sys.stderr)
+    return int(any(score.wins + score.losses + score.ties == 0 for score in scores))
+
+
+def tabulate(specs: Sequence[BattleSpec], results: dict[str, BattleResult]) -> list[Score]:
+    """A score for each matchup, in the order of the schedule."""
+    matchups: dict[tuple[str, str, str], list[BattleRow]] = {}
+    for spec in specs:
+        seats = (spec.p2, spec.p1) if spec.mirrored else (spec.p1, spec.p2)
+        row = BattleRow.of(spec, results[spec.key])
+        matchups.setdefault((spec.battle_format, *seats), []).append(row)
+    scores = []
+    for (battle_format, agent, baseline), rows in matchups.items():
+        games, unfinished = games_of(rows)
+        result = head_to_head(games, agent, baseline)
+        invalid = sum(row.p2_invalid if row.mirrored else row.p1_invalid for row in rows)
+        scores.append(
+            Score(
+                battle_format,
+                agent,
+                baseline,
+                result.win_rate,
+                result.low,
+                result.high,
+                result.wins,
+                result.losses,
+                result.ties,
+                sum(unfinished.values()),
+                invalid,
+            )
+        )
+    return scores

@@ -1,0 +1,162 @@
+"""`metamon-ext finetune`: Metamon's finetuning, with the chosen reward in the training data.
+
+Metamon's own command gives `--reward_function` to the environments of its evaluation, and builds
+the data set with the base model's (1.5.1; `finetune` of 1.6.0 alike).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import metamon
+import wandb
+from amago import Experiment
+from metamon import interface
+from metamon.rl import finetune_from_hf
+from metamon.rl.pretrained import PretrainedModel, get_pretrained_model
+from metamon.rl.train import (
+    WANDB_ENTITY,
+    WANDB_PROJECT,
+    create_offline_dataset,
+    create_offline_rl_trainer,
+)
+
+import metamon_ext
+from metamon_ext.errors import UserError
+from metamon_ext.upstream.gin_files import find_gin_file
+from metamon_ext.upstream.models import RECORD
+from metamon_ext.upstream.register import register, registered_name
+
+DATA = (
+    "parsed_replay_dir",
+    "replay_weight",
+    "self_play_subsets",
+    "self_play_weights",
+    "custom_replay_dir",
+    "custom_replay_weight",
+    "formats",
+)
+LENGTH = ("epochs", "steps_per_epoch", "batch_size_per_gpu", "grad_accum")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Metamon's own flags; `--train_gin_config` takes the names of our files too."""
+    register()
+    parser = argparse.ArgumentParser(prog="metamon-ext finetune", description=__doc__)
+    return finetune_from_hf.add_cli(parser)
+
+
+def finetune(args: argparse.Namespace) -> None:
+    """Say what is trained on what, record it, and train."""
+    pretrained = get_pretrained_model(args.finetune_from_model)
+    plan = describe_run(args, pretrained)
+    print(_table(plan), file=sys.stderr)
+    experiment = make_experiment(args, pretrained)
+    experiment.start()
+    checkpoint = pretrained.get_path_to_checkpoint(plan["base_checkpoint"])
+    experiment.load_checkpoint_from_path(checkpoint, is_accelerate_state=False)
+    if experiment.accelerator.is_main_process:
+        _write_json(Path(args.save_dir, args.run_name, RECORD), plan)
+    experiment.learn()
+    wandb.finish()
+
+
+def make_experiment(args: argparse.Namespace, pretrained: PretrainedModel) -> Experiment:
+    """Metamon's data set and trainer, both with the same reward function."""
+    reward = reward_function(args, pretrained)
+    dataset = create_offline_dataset(
+        obs_space=pretrained.observation_space,
+        action_space=pretrained.action_space,
+        reward_function=reward,
+        parsed_replay_dir=args.parsed_replay_dir,
+        replay_weight=args.replay_weight,
+        self_play_subsets=args.self_play_subsets,
+        self_play_weights=args.self_play_weights,
+        custom_replay_dir=args.custom_replay_dir,
+        custom_replay_weight=args.custom_replay_weight,
+        formats=args.formats,
+        use_cached_filenames=args.use_cached_filenames,
+    )
+    return create_offline_rl_trainer(
+        ckpt_dir=args.save_dir,
+        run_name=args.run_name,
+        model_gin_config=pretrained.model_gin_config_path,
+        train_gin_config=train_gin_config(args, pretrained),
+        obs_space=pretrained.observation_space,
+        action_space=pretrained.action_space,
+        reward_function=reward,
+        amago_dataset=dataset,
+        eval_gens=args.eval_gens,
+        async_env_mp_context=args.async_env_mp_context,
+        dloader_workers=args.dloader_workers,
+        epochs=args.epochs,
+        steps_per_epoch=args.steps_per_epoch,
+        grad_accum=args.grad_accum,
+        batch_size_per_gpu=args.batch_size_per_gpu,
+        log=args.log,
+        wandb_project=WANDB_PROJECT,
+        wandb_entity=WANDB_ENTITY,
+        manual_gin_overrides=pretrained.gin_overrides,
+    )
+
+
+def reward_function(args: argparse.Namespace, pretrained: PretrainedModel) -> Any:
+    """The one that is asked for, else the base model's."""
+    if args.reward_function is None:
+        return pretrained.reward_function
+    return interface.get_reward_function(args.reward_function)
+
+
+def train_gin_config(args: argparse.Namespace, pretrained: PretrainedModel) -> str:
+    """The absolute path of a file, of one of ours by its name, else of the base model's."""
+    name = args.train_gin_config
+    if name is None:
+        return pretrained.train_gin_config_path
+    for path in (Path(name), Path(metamon.rl.TRAINING_CONFIG_DIR, name)):
+        if path.is_file():
+            return str(path.resolve())
+    return str(find_gin_file(name))
+
+
+def describe_run(args: argparse.Namespace, pretrained: PretrainedModel) -> dict[str, Any]:
+    """What is trained on what: all that is needed to build the model again, and to judge it."""
+    if args.custom_replay_dir is not None and not Path(args.custom_replay_dir).is_dir():
+        raise UserError(f"--custom_replay_dir {args.custom_replay_dir}: there is no such folder")
+    space = pretrained.observation_space
+    reward = reward_function(args, pretrained)
+    return {
+        "run_name": args.run_name,
+        "base_model": args.finetune_from_model,
+        "base_checkpoint": args.finetune_from_checkpoint or pretrained.default_checkpoint,
+        "model_gin_config": str(Path(pretrained.model_gin_config_path).resolve()),
+        "train_gin_config": train_gin_config(args, pretrained),
+        "reward_function": registered_name(interface.ALL_REWARD_FUNCTIONS, reward),
+        "observation_space": registered_name(
+            interface.ALL_OBSERVATION_SPACES, space.base_obs_space
+        ),
+        "action_space": registered_name(interface.ALL_ACTION_SPACES, pretrained.action_space),
+        "tokenizer": pretrained.tokenizer.name,
+        "battle_backend": pretrained.battle_backend,
+        "data": {key: getattr(args, key) for key in DATA},
+        "training": {key: getattr(args, key) for key in LENGTH},
+        "metamon": metamon.__version__,
+        "metamon_ext": metamon_ext.__version__,
+    }
+
+
+def _table(plan: dict[str, Any]) -> str:
+    rows = {**plan, **plan["data"], **plan["training"]}
+    shown = {key: value for key, value in rows.items() if not isinstance(value, dict)}
+    return "\n".join(f"  {key:<22}{value}" for key, value in shown.items() if value is not None)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(unfinished, path)

@@ -1,0 +1,61 @@
+"""Our names in Metamon's registries, so that its command lines know them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from metamon import interface
+
+from metamon_ext.errors import UserError
+
+REWARDS = {
+    "WinLossReward": "metamon_ext.spaces.rewards",
+    "PotentialShapedReward": "metamon_ext.spaces.shaped_rewards",
+    "MarginReward": "metamon_ext.spaces.shaped_rewards",
+}
+OBSERVATION_SPACES = {
+    "ExpandedMatchupObservationSpace": "metamon_ext.upstream.observations",
+}
+"""Class -> the module that has it. One line more is one name more for `--reward_function` and
+`--obs_space`."""
+
+
+def register() -> None:
+    """Make our rewards, observation spaces and checkpoints known to Metamon by name.
+
+    Metamon's trainers read the names when they build their parsers, so this comes first. Doing it
+    twice does no harm.
+    """
+    from metamon_ext.upstream.models import register_checkpoints
+
+    register_spaces()
+    register_checkpoints()
+
+
+def register_spaces() -> None:
+    """Our rewards and observation spaces alone."""
+    _add(REWARDS, interface.ALL_REWARD_FUNCTIONS, interface.register_reward_function)
+    _add(
+        OBSERVATION_SPACES,
+        interface.ALL_OBSERVATION_SPACES,
+        interface.register_observation_space,
+    )
+
+
+def registered_name(registry: dict[str, type], thing: object) -> str:
+    """The name that Metamon has for the class of `thing`; the class's own where it has none."""
+    names = (name for name, known in registry.items() if known is type(thing))
+    return next(names, type(thing).__name__)
+
+
+def _add(
+    names: dict[str, str], registry: dict[str, type], decorator: Callable[[str], Callable[..., Any]]
+) -> None:
+    for name, module in names.items():
+        ours = getattr(importlib.import_module(module), name)
+        if registry.get(name, ours) is not ours:
+            raise UserError(f"Metamon has a {name} of its own: {registry[name]}")
+        if name not in registry:
+            decorator(name)(ours)

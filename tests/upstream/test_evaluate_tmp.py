@@ -1,0 +1,101 @@
+"""Win rates against Metamon's baselines, from the command line."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.upstream.evaluate import EVAL_TYPES, policy_name, tabulate
+from tests.upstream.fresh_runs import RNN, fresh_run
+
+Schedule = Callable[..., list[BattleSpec]]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with a run."""
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fresh_run(folder / "runs", "run", RNN)
+        yield folder
+
+
+def call(work: Path, *args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "/tmp/ev.py", *map(str, args)]
+    return subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=600)
+
+
+def test_scores_come_with_intervals(work: Path) -> None:
+    answer = call(
+        work,
+        *("evaluate", "--agent", "run_Epoch1", "--baselines", "RandomBaseline", "Grunt"),
+        *("--gens", 1, "--total_battles", 8, "--checkpoints", 1, "--workers", 1, "--json"),
+    )
+    assert answer.returncode == 0, answer.stderr
+    scores = json.loads(answer.stdout)["scores"]
+    assert [score["baseline"] for score in scores] == ["RandomBaseline", "Grunt"]
+    for score in scores:
+        assert score["agent"] == "run_Epoch1?checkpoint=1"
+        assert score["wins"] + score["losses"] + score["ties"] == 4
+        assert score["low"] <= score["win_rate"] <= score["high"]
+        assert score["unfinished"] == score["invalid_actions"] == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--agent", "run_Epoch2"), "no policy_epoch_2.pt, only epochs 1"),
+        (("--agent", "run_Epoch1", "--baselines", "Nobody"), "nothing is called 'Nobody'"),
+        (("--agent", "run_Epoch1", "--formats", "doubles"), "unknown battle format"),
+    ],
+)
+def test_bad_input_is_one_line(work: Path, args: tuple[str, ...], says: str) -> None:
+    answer = call(work, "evaluate", *args)
+    assert answer.returncode == 2
+    assert says in answer.stderr.splitlines()[-1]
+
+
+def test_wins_are_counted_for_the_agent_whatever_its_seat(schedule: Schedule) -> None:
+    specs = schedule("random", "max_base_power", 4, pairs=True)
+    outcomes = ("p1", "p2", "tie", "unfinished")  # the second and fourth with seats swapped
+    results = {
+        spec.key: BattleResult(spec.key, outcome, "", 1, 1, 1, 2, 3, "")
+        for spec, outcome in zip(specs, outcomes, strict=True)
+    }
+    (score,) = tabulate(specs, results)
+    assert (score.agent, score.baseline) == ("random", "max_base_power")
+    assert (score.wins, score.losses, score.ties, score.unfinished) == (2, 0, 1, 1)
+    assert score.invalid_actions == 2 + 3 + 2 + 3
+
+
+def test_a_policys_name_says_only_what_is_not_the_default() -> None:
+    assert policy_name("A", None, 1.0) == "A"
+    assert policy_name("A", 4, 0.5, "metamon") == (
+        "A?checkpoint=4&battle_backend=metamon&temperature=0.5"
+    )
+
+
+def test_the_default_baselines_are_metamons() -> None:
+    from metamon.baselines import ALL_BASELINES
+    from metamon.rl.evaluate import HEURISTIC_COMPOSITE_BASELINES
+
+    assert list(EVAL_TYPES["heuristic"]) == HEURISTIC_COMPOSITE_BASELINES
+    assert set(EVAL_TYPES["il"]) <= set(ALL_BASELINES)
+
+
+def test_the_benchmark_says_what_to_start(work: Path) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("localhost", 8000)) == 0:
+            pytest.skip("a server is running")
+    answer = call(work, "benchmark", "evaluate", "--agent", "run_Epoch1")
+    assert answer.returncode == 2
+    assert "no Showdown server at localhost:8000" in answer.stderr.splitlines()[-1]
