@@ -55,6 +55,31 @@ class QuickTurn(Turn):
         return duplicate(self, memo)
 
 
+class LastingTurn(Turn):
+    """A turn that becomes the next one itself, for battles in which nobody looks back.
+
+    The parser reads an older turn when an Illusion ends, which there is since Gen 5, and what
+    `create_subturn` returns only when it parses a replay. In battle a copy has one more effect:
+    each move's PP, as it was counted down, becomes what poke-env's side of the move says.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LastingTurn:
+        for pokemon in filter(None, self.all_pokemon):
+            for move in (*pokemon.moves.values(), *pokemon.had_moves.values()):
+                _renew(move)
+            if pokemon.last_used_move is not None:
+                _renew(pokemon.last_used_move)
+        return self
+
+    def create_subturn(self, force_switch: bool) -> Turn:
+        return Turn(turn_number=self.turn_number, is_force_switch=force_switch)
+
+
+def _renew(move: Move) -> None:
+    move._current_pp = move.pp
+    move.maximum_pp = _new_move(move.name, move.gen_)[1]["maximum_pp"]
+
+
 class QuickState(UniversalState):
     """A state that is copied five times as fast: observation spaces named PAC- copy each."""
 
@@ -64,8 +89,9 @@ class QuickState(UniversalState):
 
 def quicken(battle: MetamonBackendBattle) -> None:
     """Give a battle that has not begun a first turn that is cheap to copy; so are its copies."""
+    kind = QuickTurn if battle.gen >= 5 else LastingTurn
     turns = battle._mm_battle.turnlist
-    turns[:] = [QuickTurn(**vars(turn)) for turn in turns]
+    turns[:] = [kind(**vars(turn)) for turn in turns]
 
 
 def duplicate(value: Any, memo: dict[int, Any]) -> Any:
