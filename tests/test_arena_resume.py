@@ -81,6 +81,8 @@ def test_a_killed_run_is_resumed_to_the_same_end(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            # what runs in the background has Ctrl-C ignored, and would hand that down
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         while process.poll() is None and count(tmp_path) < wanted:
             time.sleep(0.02)
