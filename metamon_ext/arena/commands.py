@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from metamon_ext.arena.policy import HEURISTICS
 from metamon_ext.arena.simulator import find_node, find_simulator, install_simulator
+from metamon_ext.arena.tracker import has_metamon
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,20 +28,42 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def list_models(args: argparse.Namespace) -> int:
     """Print what `--p1` and `--p2` may be in this environment."""
     checkpoints = sorted(str(path.parent) for path in args.save_dir.rglob("checkpoint.pt"))
+    metamon = None
+    if has_metamon():
+        metamon = importlib.import_module("metamon_ext.upstream.seats").describe()
     if args.json:
-        print(json.dumps({"heuristics": list(HEURISTICS), "checkpoints": checkpoints}))
+        known = {"heuristics": list(HEURISTICS), "checkpoints": checkpoints, "metamon": metamon}
+        print(json.dumps(known))
         return 0
-    print("Heuristics of poke-env; ?epsilon=0.1 adds one random legal action in ten:")
-    print("".join(f"  {name}\n" for name in HEURISTICS), end="")
-    print(f"Checkpoints of the built-in learner in {args.save_dir}:")
-    print(
-        "".join(f"  {path}\n" for path in checkpoints) or "  none: metamon-ext train makes one\n",
-        end="",
+    _print_names(
+        "Heuristics of poke-env; ?epsilon=0.1 adds one random legal action in ten", HEURISTICS
+    )
+    _print_names(
+        f"Checkpoints of the built-in learner in {args.save_dir}",
+        checkpoints or ["none: metamon-ext train makes one"],
     )
     print("Your own: module:Class with begin, act and end (metamon_ext.arena.policy.Policy)")
-    if importlib.util.find_spec("metamon") is None:
+    if metamon is None:
         print("Metamon's models and baselines: not here, Metamon is not installed")
+        return 0
+    _print_names("Metamon's baselines", metamon["baselines"])
+    _print_names("Metamon's models; weights come from Hugging Face when used", metamon["models"])
+    _print_names(
+        "Checkpoints of your runs",
+        metamon["checkpoints"] or ["none: metamon-ext finetune makes some"],
+    )
+    if metamon["unrecorded_runs"]:
+        _print_names(
+            "Runs that nothing is known of: tell metamon_ext_models.yaml how they were trained",
+            metamon["unrecorded_runs"],
+        )
     return 0
+
+
+def _print_names(head: str, names: Iterable[str]) -> None:
+    print(f"{head}:")
+    for name in names:
+        print(f"  {name}")
 
 
 def set_up(args: argparse.Namespace) -> int:

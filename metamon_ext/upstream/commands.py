@@ -73,6 +73,11 @@ def run_module(args: argparse.Namespace) -> int:
 def run_finetune(args: argparse.Namespace) -> int:
     """Exit code 0 when the last epoch is trained and saved."""
     need_metamon()
+    if importlib.util.find_spec(FINETUNE[0]) is None:
+        raise UserError(
+            f"this Metamon has no {FINETUNE[0]}, which metamon-ext finetune builds on (1.5 has): "
+            f"use metamon-ext run -m {FINETUNE[1]} with the flags of that version"
+        )
     from metamon_ext.upstream.finetune import build_parser, finetune
 
     finetune(build_parser().parse_args(args.flags))

@@ -30,7 +30,7 @@ import metamon_ext
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.gin_files import find_gin_file
 from metamon_ext.upstream.models import RECORD
-from metamon_ext.upstream.register import register, registered_name
+from metamon_ext.upstream.register import make_reward, register, registered_name
 
 DATA = (
     "parsed_replay_dir",
@@ -106,10 +106,10 @@ def make_experiment(args: argparse.Namespace, pretrained: PretrainedModel) -> Ex
 
 
 def reward_function(args: argparse.Namespace, pretrained: PretrainedModel) -> Any:
-    """The one that is asked for, else the base model's."""
+    """The one that is asked for, as the training's gin file sets it, else the base model's."""
     if args.reward_function is None:
         return pretrained.reward_function
-    return interface.get_reward_function(args.reward_function)
+    return make_reward(args.reward_function, train_gin_config(args, pretrained))
 
 
 def train_gin_config(args: argparse.Namespace, pretrained: PretrainedModel) -> str:

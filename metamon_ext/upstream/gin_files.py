@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import gin
@@ -27,6 +29,21 @@ def find_gin_file(name: str) -> Path:
             return path
     known = ", ".join(path.stem for path in gin_files()) or f"none are in {GIN_CONFIGS}"
     raise UserError(f"no gin file {name!r}: {known}")
+
+
+@contextmanager
+def only_bindings_of(path: str | Path) -> Iterator[None]:
+    """In the block a gin file's bindings hold and no others; after it, those that held before."""
+    bindings = gin.config._CONFIG
+    before = {key: dict(values) for key, values in bindings.items()}
+    bindings.clear()
+    try:
+        with gin.unlock_config():
+            gin.parse_config_file(str(path), skip_unknown=True)
+        yield
+    finally:
+        bindings.clear()
+        bindings.update(before)
 
 
 def describe(path: Path) -> str:

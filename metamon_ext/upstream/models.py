@@ -32,7 +32,7 @@ from typing import Any
 import metamon
 import orjson
 import yaml
-from metamon.interface import get_action_space, get_observation_space, get_reward_function
+from metamon.interface import get_action_space, get_observation_space
 from metamon.rl.pretrained import (
     ALL_PRETRAINED_MODELS,
     LocalPretrainedModel,
@@ -44,7 +44,7 @@ from metamon.tokenizer import get_tokenizer
 
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.gin_files import find_gin_file
-from metamon_ext.upstream.register import register_spaces
+from metamon_ext.upstream.register import make_reward, register_spaces
 
 RECORD = "metamon_ext.json"
 """In a run's folder: how it was trained. An object with `FIELDS`, any of which may be null."""
@@ -187,18 +187,21 @@ def model_parts(run: Run) -> dict[str, Any]:
     base = find_model(record["base_model"]) if "base_model" in record else None
     if base is None and (missing := [f for f in FIELDS if f not in record and f not in OPTIONAL]):
         raise UserError(f"the record of {run.folder} lacks {', '.join(missing)}")
+    parts: dict[str, Any] = {"battle_backend": "metamon"}
     makers: dict[str, Callable[[str], Any]] = {
-        "reward_function": get_reward_function,
         "observation_space": get_observation_space,
         "action_space": get_action_space,
         "tokenizer": get_tokenizer,
         "model_gin_config": partial(_gin_path, metamon.rl.MODEL_CONFIG_DIR),
         "train_gin_config": partial(_gin_path, metamon.rl.TRAINING_CONFIG_DIR),
+        "reward_function": lambda name: make_reward(name, parts["train_gin_config"]),
         "battle_backend": str,
     }
-    parts: dict[str, Any] = {"battle_backend": "metamon"}
     if base is not None:
-        parts = {name: getattr(base, name) for name in makers}
+        parts = {
+            name: getattr(base, f"{name}_path" if name.endswith("_gin_config") else name)
+            for name in makers
+        }
         parts["observation_space"] = base.observation_space.base_obs_space
     for name, make in makers.items():
         if name in record:
@@ -222,17 +225,3 @@ def _gin_path(metamons: str, name: str) -> str:
         return str(find_gin_file(name))
     except UserError:
         raise ValueError(name) from None
-
-
-def describe() -> dict[str, Any]:
-    """For `metamon-ext models`: names by kind, and the runs that say nothing of themselves."""
-    from metamon.baselines import get_all_baseline_names
-
-    own = register_checkpoints()
-    return {
-        "metamon_version": metamon.__version__,
-        "baselines": get_all_baseline_names(),
-        "models": sorted(set(ALL_PRETRAINED_MODELS) - set(own)),
-        "checkpoints": own,
-        "unrecorded_runs": [str(r.folder) for r in read_runs().values() if not r.record],
-    }

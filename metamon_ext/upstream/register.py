@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from metamon import interface
 
 from metamon_ext.errors import UserError
+from metamon_ext.upstream.gin_files import only_bindings_of
 
 REWARDS = {
     "WinLossReward": "metamon_ext.spaces.rewards",
@@ -42,6 +44,17 @@ def register_spaces() -> None:
         interface.ALL_OBSERVATION_SPACES,
         interface.register_observation_space,
     )
+
+
+def make_reward(name: str, gin_file: str | Path) -> interface.RewardFunction:
+    """The reward function of this name, with the parameters that a gin file binds to it.
+
+    Metamon builds its rewards before it parses any gin file, so that they never see one. Raises
+    ValueError for a name that nobody knows.
+    """
+    register_spaces()
+    with only_bindings_of(gin_file):
+        return interface.get_reward_function(name)
 
 
 def registered_name(registry: dict[str, type], thing: object) -> str:

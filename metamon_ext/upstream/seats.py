@@ -21,7 +21,7 @@ def find_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
         from metamon_ext.upstream.baselines import BaselinePolicy
 
         return BaselinePolicy, {"baseline": name}
-    if not os.environ.get("METAMON_CACHE_DIR"):
+    if not _has_cache():
         raise UserError(
             f"unknown policy {name!r}: it is none of {', '.join([*HEURISTICS, *ALL_BASELINES])}; "
             "if it is a model, set METAMON_CACHE_DIR first, as Metamon needs it"
@@ -31,3 +31,25 @@ def find_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
 
     find_model(name)
     return MetamonPolicy, {"model": name}
+
+
+def describe() -> dict[str, Any]:
+    """For `metamon-ext models`: names by kind, and the runs that say nothing of themselves.
+
+    Raises UserError where METAMON_CACHE_DIR is not set, without which no model can be imported.
+    """
+    if not _has_cache():
+        raise UserError("set METAMON_CACHE_DIR to a folder for Metamon's data and models")
+    from metamon_ext.upstream import models
+
+    own = models.register_checkpoints()
+    return {
+        "baselines": list(ALL_BASELINES),
+        "models": sorted(set(models.ALL_PRETRAINED_MODELS) - set(own)),
+        "checkpoints": own,
+        "unrecorded_runs": [str(r.folder) for r in models.read_runs().values() if not r.record],
+    }
+
+
+def _has_cache() -> bool:
+    return bool(os.environ.get("METAMON_CACHE_DIR"))

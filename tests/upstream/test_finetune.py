@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -18,9 +19,15 @@ from metamon import interface
 from metamon.rl.metamon_to_amago import make_placeholder_experiment
 from metamon.rl.pretrained import LocalPretrainedModel, Minikazam, PretrainedModel
 
+from metamon_ext.cli import main
 from metamon_ext.data.trajectory import read_trajectory
 from metamon_ext.spaces.universal import UniversalState
-from metamon_ext.upstream.finetune import build_parser, describe_run, make_experiment
+from metamon_ext.upstream.finetune import (
+    build_parser,
+    describe_run,
+    make_experiment,
+    reward_function,
+)
 from metamon_ext.upstream.gin_files import find_gin_file
 from metamon_ext.upstream.models import RECORD, find_model
 from metamon_ext.upstream.register import OBSERVATION_SPACES, REWARDS, register
@@ -213,6 +220,45 @@ def test_the_reward_that_is_asked_for_reaches_the_training_data(
         length = int(dones.squeeze(-1).eq(1).nonzero()[0]) + 1
         known = by_length[length]
         assert any(torch.allclose(rewards[:length, 0].float(), one.float()) for one in known)
+
+
+def test_a_gin_file_sets_the_parameters_of_the_reward(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = workplace / "tuned.gin"
+    ours = find_gin_file("binary_advantage")
+    tuned.write_text(
+        f'include "{ours}"\nimport metamon_ext.spaces.rewards\n'
+        "metamon_ext.WinLossReward.scale = 7.0\n"
+    )
+    gin.clear_config()
+    gin.bind_parameter("metamon_ext.WinLossReward.scale", 3.0)
+    more = {"reward_function": "WinLossReward", "train_gin_config": tuned}
+    args = build_parser().parse_args(flags(workplace, "scaled", **more))
+    assert reward_function(args, Minikazam()).scale == 7.0
+    assert gin.query_parameter("metamon_ext.WinLossReward.scale") == 3.0
+
+    folder = workplace / "runs" / "scaled"
+    (folder / "ckpts" / "policy_weights").mkdir(parents=True)
+    (folder / "ckpts" / "policy_weights" / "policy_epoch_1.pt").touch()
+    (folder / RECORD).write_text(json.dumps(describe_run(args, Minikazam())))
+    monkeypatch.chdir(workplace)
+    assert find_model("scaled_Epoch1").reward_function.scale == 7.0
+
+
+def test_a_metamon_without_the_command_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As 1.6 is, which has `metamon.rl.finetune` in its place."""
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "metamon.rl.finetune_from_hf" else known(name, *more),
+    )
+    assert main(["finetune", "--help"]) == 2
+    said = capsys.readouterr().err
+    assert "metamon-ext run -m metamon.rl.finetune" in said and len(said.splitlines()) == 1
 
 
 def test_a_reward_function_that_will_not_be_trained_on_is_warned_of(workplace: Path) -> None:

@@ -14,8 +14,9 @@ from metamon.rl.pretrained import ALL_PRETRAINED_MODELS, get_pretrained_model
 
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.rewards import WinLossReward
-from metamon_ext.upstream.models import RECORD, describe, find_model, register_checkpoints
+from metamon_ext.upstream.models import RECORD, find_model, register_checkpoints
 from metamon_ext.upstream.policy import load_agent
+from metamon_ext.upstream.seats import describe
 from tests.upstream.fresh_runs import RNN, fresh_run
 
 
