@@ -39,7 +39,7 @@ def build_parser(modules: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. 0: done, 1: a check failed, 2: bad input, 130: interrupted."""
+    """Run a command. 0: done, 1: a check failed or the run stopped, 2: bad input, 130: Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
     # Only the module of the command that is asked for is imported; all of them for `--help`.
     known = COMMANDS.get(argv[0]) if argv else None
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args)
     except UserError as error:
         print(f"metamon-ext: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("metamon-ext: interrupted; what is written is whole", file=sys.stderr)
         return 130

@@ -20,9 +20,9 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 PLAY = ("play", "--p1", "random", "--p2", "random", "--battles", "2", "--workers", "1")
 
 
-def refused(answer: subprocess.CompletedProcess[str]) -> str:
+def refused(answer: subprocess.CompletedProcess[str], exit_code: int = 2) -> str:
     """The one line (a list of teams may follow) with which bad input is refused."""
-    assert answer.returncode == 2, answer.stdout + answer.stderr
+    assert answer.returncode == exit_code, answer.stdout + answer.stderr
     assert answer.stdout == "" and "Traceback" not in answer.stderr
     first, *more = answer.stderr.strip().split("\n")
     assert first.startswith("metamon-ext: ") and all(line.startswith("  ") for line in more)
@@ -140,7 +140,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_later(tmp_path: Pat
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000)),
     )
-    assert "--resume" in refused(full)
+    assert "--resume" in refused(full, exit_code=1)
     answer = subprocess.run(
         [*command, "--resume", "--json"], cwd=ROOT, capture_output=True, text=True
     )

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.policy import parse_policy
-from metamon_ext.arena.pool import BATTLES_AT_ONCE, default_workers, play_battles
+from metamon_ext.arena.pool import BATTLES_AT_ONCE, Pool, default_workers
 from metamon_ext.arena.schedule import BattleSpec, derive, matchup
 from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.store import ResultStore
@@ -48,18 +48,27 @@ def play_all(
     Returns the results of all `specs` by battle key, and how many were played now.
     """
     missing = store.missing(specs) if store else list(specs)
+    with Pool(settings, workers, at_once) as pool:
+        results = play_missing(missing, pool, store, what)
+    if store:
+        results = {row.key: row for row in store.rows()}
+    return results, len(missing)
+
+
+def play_missing(
+    missing: Sequence[BattleSpec], pool: Pool, store: ResultStore | None, what: str
+) -> dict[str, BattleResult]:
+    """Play battles and keep each result as it comes. Returns the results by battle key."""
     console = Console(stderr=True)
     results: dict[str, BattleResult] = {}
-    with closing(play_battles(missing, settings, workers, at_once)) as played:
+    with closing(pool.play(missing)) as played:
         for spec, result in track(
             played, what, total=len(missing), console=console, disable=not console.is_terminal
         ):
             results[spec.key] = result
             if store:
                 store.add(spec, result)
-    if store:
-        results = {row.key: row for row in store.rows()}
-    return results, len(missing)
+    return results
 
 
 def summarize(specs: Sequence[BattleSpec], results: dict[str, BattleResult]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from multiprocessing.process import BaseProcess
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.worker import WorkerSettings, work
-from metamon_ext.errors import UserError
 
 BATTLES_AT_ONCE = 16
 """Battles that one worker holds."""
@@ -51,30 +50,47 @@ def default_workers() -> int:
     return max(1, len(os.sched_getaffinity(0)))
 
 
-def play_battles(
-    specs: Sequence[BattleSpec],
-    settings: WorkerSettings,
-    workers: int,
-    at_once: int = BATTLES_AT_ONCE,
-) -> Generator[tuple[BattleSpec, BattleResult], None, None]:
-    """Play all battles and yield each with its result, in the order in which they end.
+class Pool:
+    """Worker processes that stay, with the policies they have loaded, from one `play` to the next.
 
-    What is yielded depends on `specs` alone, not on the number of workers or battles at once.
-    Raises UserError for what a worker reports as a user's to mend. Closing the generator ends the
-    workers.
+    At most `workers` of them, each with up to `at_once` battles. A context manager that ends them.
     """
-    queue = deque(specs)
-    deaths: dict[str, int] = {}
-    hands = [_Hand(settings) for _ in range(min(workers, len(queue)))]
-    try:
+
+    def __init__(
+        self, settings: WorkerSettings, workers: int, at_once: int = BATTLES_AT_ONCE
+    ) -> None:
+        self._settings, self._workers, self._at_once = settings, workers, at_once
+        self._hands: list[_Hand] = []
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._hands:
+            self._hands.pop().close()
+
+    def play(
+        self, specs: Sequence[BattleSpec]
+    ) -> Generator[tuple[BattleSpec, BattleResult], None, None]:
+        """Play all battles and yield each with its result, in the order in which they end.
+
+        What is yielded depends on `specs` alone, not on the number of workers or battles at once.
+        Raises UserError for what a worker reports as a user's to mend, RunStopped for trouble.
+        Nothing can be played after a generator that was not used up.
+        """
+        queue = deque(specs)
+        deaths: dict[str, int] = {}
+        hands = self._hands
+        while len(hands) < min(self._workers, len(queue)):
+            hands.append(_Hand(self._settings))
         while queue or any(hand.battles for hand in hands):
             for hand in hands:
-                while queue and len(hand.battles) < at_once:
+                while queue and len(hand.battles) < self._at_once:
                     hand.give(queue.popleft())
             ready = wait([hand.connection for hand in hands if hand.battles])
             for hand in [hand for hand in hands if hand.connection in ready]:
                 try:
-                    kind, content = hand.connection.recv()
+                    error, content = hand.connection.recv()
                 except (EOFError, ConnectionResetError):
                     hands.remove(hand)
                     hand.close()
@@ -84,14 +100,22 @@ def play_battles(
                             queue.append(spec)
                         else:
                             yield spec, _given_up(spec)
-                    hands.append(_Hand(settings))
+                    hands.append(_Hand(self._settings))
                     continue
-                if kind == "fatal":
-                    raise UserError(content)
+                if error is not None:
+                    raise error(content)
                 yield hand.battles.pop(content.key), content
-    finally:
-        for hand in hands:
-            hand.close()
+
+
+def play_battles(
+    specs: Sequence[BattleSpec],
+    settings: WorkerSettings,
+    workers: int,
+    at_once: int = BATTLES_AT_ONCE,
+) -> Generator[tuple[BattleSpec, BattleResult], None, None]:
+    """`Pool.play` with workers of its own, which closing the generator ends."""
+    with Pool(settings, workers, at_once) as pool:
+        yield from pool.play(specs)
 
 
 def _given_up(spec: BattleSpec) -> BattleResult:

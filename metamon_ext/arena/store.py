@@ -12,7 +12,7 @@ from typing import Any
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.errors import UserError
+from metamon_ext.errors import RunStopped, UserError
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ResultStore:
         return [spec for spec in specs if spec.key not in known]
 
     def add(self, spec: BattleSpec, result: BattleResult) -> None:
-        """Keep a result. Raises UserError where the disk is full."""
+        """Keep a result. Raises RunStopped where the disk is full."""
         row = astuple(BattleRow.of(spec, result))
         marks = ", ".join("?" * len(row))
         try:
@@ -108,7 +108,7 @@ class ResultStore:
                     f"INSERT OR IGNORE INTO battles ({', '.join(_COLUMNS)}) VALUES ({marks})", row
                 )
         except sqlite3.OperationalError as error:
-            raise UserError(
+            raise RunStopped(
                 f"cannot write {self.path} ({error}): make room, then go on with --resume"
             ) from None
 

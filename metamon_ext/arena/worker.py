@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import time
 from collections import defaultdict
@@ -18,7 +19,9 @@ from metamon_ext.arena.policy import Policy, make_policy
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.simulator import Simulator, SimulatorError
 from metamon_ext.data.trajectory import TrajectoryName, safe_player_name, write_trajectory
-from metamon_ext.errors import UserError
+from metamon_ext.errors import RunStopped, UserError
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @dataclass(frozen=True)
@@ -244,12 +247,12 @@ class Worker:
 def work(connection: Connection, settings: WorkerSettings) -> None:
     """The main function of a worker process.
 
-    Receives battles to play until the connection closes. Sends ("result", BattleResult) for each,
-    ("fatal", text) before it gives up over what a user must mend.
+    Receives battles to play until the connection closes. Sends (None, BattleResult) for each, and
+    (a UserError's class, its text) before it gives up.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then ends us
     try:
-        worker = Worker(settings, lambda result: connection.send(("result", result)))
+        worker = Worker(settings, lambda result: connection.send((None, result)))
         try:
             while True:
                 while not len(worker) or connection.poll():
@@ -258,8 +261,9 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
         finally:
             worker.close()
     except UserError as error:
-        connection.send(("fatal", str(error)))
+        connection.send((type(error), str(error)))
     except OSError as error:
-        connection.send(("fatal", f"cannot write {error.filename}: {error.strerror}"))
+        kind = RunStopped if error.errno in NO_ROOM else UserError
+        connection.send((kind, f"cannot write {error.filename}: {error.strerror}"))
     except (EOFError, BrokenPipeError, SimulatorError):
         pass  # the parent is gone, or it will replace this worker
