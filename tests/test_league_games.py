@@ -1,4 +1,5 @@
 import math
+from collections import defaultdict
 from itertools import product
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
-from metamon_ext.league.games import Game, head_to_head, score_pairs
+from metamon_ext.league.games import Game, Games, head_to_head, score_pairs, tally
 
 # The chances that a pair brings its first player 2, 1 or 0 points (unpaired: 1 or 0).
 PAIRINGS = {
@@ -97,3 +98,29 @@ def test_only_the_two_players_games_count_and_none_is_no_evidence():
     nothing = head_to_head(games, "a", "d")
     assert math.isnan(nothing.win_rate)
     assert (nothing.games, nothing.low, nothing.high) == (0, 0.0, 1.0)
+
+
+games = st.builds(
+    Game,
+    *[st.sampled_from("abcd")] * 2,
+    st.integers(-(10**12), 10**12),
+    st.sampled_from([0, 0.5, 1]),
+)
+
+
+@given(st.lists(games))
+def test_columns_hold_the_same_games_in_the_same_order(rows):
+    assert list(Games.of(rows)) == rows
+    assert len(Games.of(rows)) == len(rows)
+
+
+@given(st.lists(games))
+def test_tally_counts_by_hand(rows):
+    expected = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
+    for g in rows:
+        a, b, score = min((g.player_a, g.player_b, g.score), (g.player_b, g.player_a, 1 - g.score))
+        expected[a, b][g.pair][[1, 0.5, 0].index(score if a != b else g.score)] += 1
+    found = tally(rows)
+    assert list(found) == sorted(expected)
+    for players, outcomes in found.items():
+        assert outcomes.tolist() == sorted(expected[players].values())

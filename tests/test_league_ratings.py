@@ -1,5 +1,5 @@
 import random
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -84,17 +84,36 @@ def test_known_strengths_are_recovered():
         assert r.games == 16000
 
 
-@pytest.mark.parametrize("spread", [0, 250])
-def test_intervals_cover_the_truth_95_percent_of_the_time(spread):
+@pytest.mark.parametrize(("spread", "pairs"), [(0, 50), (250, 50), (0, 3), (250, 3)])
+def test_intervals_cover_the_truth_95_percent_of_the_time(spread, pairs):
     truth = {name: 1500 + spread * (1.5 - i) for i, name in enumerate("abcd")}
     rng, leagues = random.Random(spread), 300
     covered = sum(
         r.low <= truth[r.player] <= r.high
         for _ in range(leagues)
-        for r in bradley_terry(league(rng, truth, pairs=50), resamples=300)
+        for r in bradley_terry(league(rng, truth, pairs), resamples=300)
     )
     # Four players of one league err together: counted as two.
-    assert abs(covered / (4 * leagues) - 0.95) < 2.5 * np.sqrt(0.95 * 0.05 / (2 * leagues))
+    error = 2.5 * np.sqrt(0.95 * 0.05 / (2 * leagues))
+    assert 0.95 - error < covered / (4 * leagues) < (0.95 if pairs > 10 else 0.97) + error
+
+
+def test_superiority_is_the_chance_to_be_truly_stronger():
+    """Of the neighbours that it calls 80 % sure, 80 % are in the right order, and so on."""
+    rng, said, true = random.Random(0), [], []
+    for _ in range(400):
+        truth = {name: rng.gauss(1500, 200) for name in "abc"}
+        ratings = bradley_terry(league(rng, truth, pairs=8), resamples=200)
+        assert ratings[-1].superiority is None
+        for above, below in pairwise(ratings):
+            said.append(above.superiority)
+            true.append(truth[above.player] > truth[below.player])
+    said, true = np.array(said), np.array(true)
+    assert said.min() >= 0.5
+    for low, high in ((0.5, 0.7), (0.7, 0.9), (0.9, 1.0)):
+        bin_ = (low <= said) & (said <= high)
+        error = 2.5 * np.sqrt(0.25 / bin_.sum())
+        assert abs(said[bin_].mean() - true[bin_].mean()) < error
 
 
 def test_intervals_do_not_take_the_two_games_of_a_pair_for_two_proofs():

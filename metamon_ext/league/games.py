@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,18 +46,79 @@ class HeadToHead:
         return self.wins + self.losses + self.ties
 
 
+@dataclass(frozen=True, eq=False)
+class Games:
+    """Games by columns, in order: as good as a list of `Game`, at 33 bytes each.
+
+    `a` and `b` (n,) are indices into `players`, `pair` (n,) as in `Game`, and `outcome` (n,) is 0
+    where `a` won, 1 for a tie and 2 where `b` won.
+    """
+
+    players: Sequence[str]
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    pair: NDArray[np.int64]
+    outcome: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, games: Iterable[Game]) -> Games:
+        """The same games by columns. Raises KeyError for a score other than 0, 0.5 and 1."""
+        if isinstance(games, Games):
+            return games
+        index: dict[str, int] = {}
+        rows = [
+            (
+                index.setdefault(game.player_a, len(index)),
+                index.setdefault(game.player_b, len(index)),
+                game.pair,
+                _COLUMN[game.score],
+            )
+            for game in games
+        ]
+        return cls(list(index), *np.array(rows, dtype=np.int64).reshape(-1, 4).T)
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def __iter__(self) -> Iterator[Game]:
+        for a, b, pair, outcome in zip(self.a, self.b, self.pair, self.outcome, strict=True):
+            yield Game(self.players[a], self.players[b], int(pair), 1 - int(outcome) / 2)
+
+
 def tally(games: Iterable[Game]) -> dict[tuple[str, str], NDArray[np.int64]]:
     """Group by players and pair: `{(a, b): (pairs, 3) wins, ties, losses of a}` with a < b.
 
     Does not depend on the order of the games, nor on which player a game calls `player_a`.
     """
-    matchups: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(dict)
-    for game in games:
-        a, b, column = game.player_a, game.player_b, _COLUMN[game.score]
-        if a > b:
-            a, b, column = b, a, 2 - column
-        matchups[a, b].setdefault(game.pair, [0, 0, 0])[column] += 1
-    return {players: np.array(sorted(rows.values())) for players, rows in sorted(matchups.items())}
+    games = Games.of(games)
+    if not len(games):
+        return {}
+    players = sorted(games.players)
+    place = {player: i for i, player in enumerate(players)}
+    rank = np.array([place[player] for player in games.players])
+    a, b, outcome = rank[games.a], rank[games.b], games.outcome
+    outcome = np.where(a > b, 2 - outcome, outcome)
+    met = np.minimum(a, b) * len(players) + np.maximum(a, b)
+
+    order = np.lexsort((games.pair, met))
+    met, pair, outcome = met[order], games.pair[order], outcome[order]
+    row = np.cumsum(_starts(met, pair)) - 1
+    rows = np.bincount(3 * row + outcome, minlength=3 * (row[-1] + 1)).reshape(-1, 3)
+    met = met[_starts(met, pair)]
+
+    rows = rows[np.lexsort((*rows.T[::-1], met))]  # of a matchup, whatever their numbers
+    first = _starts(met)
+    matchups = np.split(rows, np.flatnonzero(first)[1:])
+    return {
+        (players[m // len(players)], players[m % len(players)]): outcomes
+        for m, outcomes in zip(met[first], matchups, strict=True)
+    }
+
+
+def _starts(*columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where a run of equal rows starts."""
+    changes = np.any([np.diff(column) != 0 for column in columns], axis=0)
+    return np.concatenate([[True], changes])
 
 
 def score_pairs(outcomes: NDArray[np.int64]) -> HeadToHead:

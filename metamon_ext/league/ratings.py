@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtr, stdtrit
 
 from metamon_ext.errors import UserError
 from metamon_ext.league.games import Game, tally
@@ -15,15 +17,29 @@ ELO_PER_NAT = 400 / np.log(10)
 """Elo points in one unit of log odds: P(a beats b) = 1 / (1 + 10^((R_b - R_a) / 400))."""
 
 
+_Z = ndtri(0.975)
+_BATCH = 50
+
+
 @dataclass(frozen=True)
 class Rating:
-    """Elo points with the 95 % interval [low, high], from this many games."""
+    """Elo points with the 95 % interval [low, high], from this many games.
+
+    `superiority` is the chance that the player is truly stronger than the next lower one, None for
+    the last.
+    """
 
     player: str
     rating: float
     low: float
     high: float
     games: int
+    superiority: float | None = None
+
+    @property
+    def deviation(self) -> float:
+        """The standard error that the interval stands for, in Elo points."""
+        return float((self.high - self.low) / (2 * _Z))
 
 
 def bradley_terry(
@@ -46,10 +62,20 @@ def bradley_terry(
     standard logistic law (sd 315 Elo). It keeps who has only won, or only lost, at a finite
     rating, and is worth two games, however many were played.
 
-    Intervals are the Bayesian bootstrap over pairs within matchups (Rubin 1981, Ann. Stat. 9:130):
-    random Dirichlet weights in the place of counts of redrawn pairs, and Exp(1) on the imaginary
-    games. Unlike redrawing, it leaves an interval where every game was won. Simulated leagues of
-    three: they cover the truth 87 to 91 % of the time at 10 pairs a player, 92 at 20, 95 at 100.
+    Intervals are the Bayesian bootstrap over pairs (Rubin 1981, Ann. Stat. 9:130): each pair, and
+    each imaginary game, counts with a random Exp(1) weight, the likelihood is maximised again, and
+    this `resamples` times. Unlike redrawing, it leaves an interval where every game was won. The
+    distance of the 2.5 and 97.5 % quantiles from the rating is widened for few pairs, as for a mean
+    of nu + 1 values, by
+
+        sqrt((nu + 1) / nu) t_nu / t_inf
+
+    with t_nu the 97.5 % quantile of Student's t and nu = pairs of the player - 1, but at least 2.
+    Superiority is Student's t too: P(T_nu < gap / (sqrt((nu + 1) / nu) s)), s being the standard
+    deviation of the resampled gap and nu that of the player with fewer pairs. In simulated leagues
+    of 2 to 10 players the intervals cover the truth 94 to 98 % of the time from 9 pairs a player
+    on, and 99 % at 5.
+
     The anchor's own interval is a point, as the others are relative to it.
     """
     matchups = tally(games)
@@ -60,31 +86,58 @@ def bradley_terry(
         raise UserError(f"anchor {anchor!r} has no games; choose one of: {', '.join(players)}")
     index = {player: i for i, player in enumerate(players)}
     k, rng = len(players), np.random.default_rng(seed)
-    points = np.ones((k + 1, k + 1))  # the last player is the imaginary one
-    points[:k, :k] = 0.0
-    resampled = np.zeros((resamples, k + 1, k + 1))
-    resampled[:, k, :k] = rng.exponential(size=(resamples, k))
-    resampled[:, :k, k] = rng.exponential(size=(resamples, k))
-    played = np.zeros(k, dtype=int)
-    for (a, b), outcomes in matchups.items():
-        i, j = index[a], index[b]
-        played[[i, j]] += outcomes.sum()
-        kinds, counts = np.unique(outcomes, axis=0, return_counts=True)
-        scores = kinds @ [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]  # (kinds, 2) points of a and of b
-        points[i, j], points[j, i] = counts @ scores
-        drawn = rng.dirichlet(counts, resamples) * len(outcomes) @ scores
-        resampled[:, i, j], resampled[:, j, i] = drawn.T
-    theta = maximise(points[None], np.zeros((1, k)))
-    thetas = maximise(resampled, np.repeat(theta, resamples, 0))
-    elo = np.concatenate([theta, thetas]) * ELO_PER_NAT
+    met = np.array([[index[a], index[b]] for a, b in matchups]).T
+    played, pairs = np.zeros(k, dtype=int), np.zeros(k, dtype=int)
+    for place, outcomes in zip(met.T, matchups.values(), strict=True):
+        played[place] += outcomes.sum()
+        pairs[place] += len(outcomes)
+    # Pairs of a matchup that ended alike are drawn together: the sum of n Exp(1) is Gamma(n).
+    rows = [np.insert(outcomes, 0, m, axis=1) for m, outcomes in enumerate(matchups.values())]
+    kinds, counts = np.unique(np.concatenate(rows), axis=0, return_counts=True)
+    scores = kinds[:, 1:] @ [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]  # (kinds, 2) points of a and of b
+    first = np.flatnonzero(np.diff(kinds[:, 0], prepend=-1))
+
+    def points(weights: NDArray[np.float64], imaginary: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(batch, kinds), (batch, players, 2) -> (batch, k+1, k+1), the last player imaginary."""
+        league = np.zeros((len(weights), k + 1, k + 1))
+        league[:, k, :k], league[:, :k, k] = imaginary[..., 0], imaginary[..., 1]
+        for (i, j), side in ((met, 0), (met[::-1], 1)):
+            league[:, i, j] = np.add.reduceat(weights * scores[:, side], first, axis=1)
+        return league
+
+    theta = maximise(points(counts[None].astype(float), np.ones((1, k, 2))), np.zeros((1, k)))
+    thetas = [theta]
+    for start in range(0, resamples, _BATCH):
+        batch = min(_BATCH, resamples - start)
+        drawn = points(
+            rng.gamma(counts, size=(batch, len(counts))), rng.exponential(size=(batch, k, 2))
+        )
+        thetas.append(maximise(drawn, np.repeat(theta, batch, 0)))
+    elo = np.concatenate(thetas) * ELO_PER_NAT
     zero = elo.mean(1) if anchor is None else elo[:, index[anchor]]
     elo += anchor_rating - zero[:, None]
-    low, high = np.quantile(elo[1:], [0.025, 0.975], axis=0)
-    ratings = [
-        Rating(player, float(elo[0, i]), float(low[i]), float(high[i]), int(played[i]))
-        for player, i in index.items()
+
+    nu = np.maximum(pairs - 1, 2)
+    spread = np.sqrt((nu + 1) / nu)
+    low, high = elo[0] + spread * stdtrit(nu, 0.975) / _Z * (
+        np.quantile(elo[1:], [0.025, 0.975], axis=0) - elo[0]
+    )
+    order = sorted(range(k), key=lambda i: (-elo[0, i], players[i]))
+    superiority: list[float | None] = [None] * k
+    for i, j in pairwise(order):
+        gap, less = elo[:, i] - elo[:, j], i if nu[i] < nu[j] else j
+        superiority[i] = float(stdtr(nu[less], gap[0] / (spread[less] * gap[1:].std())))
+    return [
+        Rating(
+            players[i],
+            float(elo[0, i]),
+            float(low[i]),
+            float(high[i]),
+            int(played[i]),
+            superiority[i],
+        )
+        for i in order
     ]
-    return sorted(ratings, key=lambda r: (-r.rating, r.player))
 
 
 def maximise(points: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
