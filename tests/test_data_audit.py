@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from metamon_ext.data.audit import REASONS, audit, judge, print_audit
+from metamon_ext.data.audit import audit
+from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.commands import add_parsers
+from metamon_ext.data.judge import REASONS, judge
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import UserError
 from tests.helpers_states import (
@@ -66,6 +68,14 @@ def test_good_files_are_usable(tmp_path: Path) -> None:
         "formats": {"gen1ou": 4},
         "decisions_per_file": {"min": 1, "median": 2.5, "max": 4},
         "reasons": {},
+        "kinds": {"trajectory": 4},
+        "mixed_folders": {},
+        "months": {"2026-11": 4},
+        "people": {"names": 0, "examples": [], "replays_with_chat": 0},
+        "placeholders": False,
+        "ratings": {"known": 0, "min": 0, "median": 0, "max": 0},
+        "sampled": False,
+        "turns_per_replay": {"min": 0, "median": 0, "max": 0},
     }
 
 

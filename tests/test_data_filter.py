@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from metamon_ext.data.audit import REASONS, audit
+from metamon_ext.data.audit import audit
 from metamon_ext.data.commands import add_parsers
 from metamon_ext.data.filter import FilterRules, filter_trajectories
+from metamon_ext.data.judge import REASONS
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import UserError
 from tests.helpers_states import make_battle, make_name, write_battle

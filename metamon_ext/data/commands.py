@@ -11,14 +11,33 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from metamon_ext.data.audit import audit, print_audit, print_reasons
+from metamon_ext.data.audit import audit
+from metamon_ext.data.audit_report import print_audit, print_reasons
 from metamon_ext.data.filter import FilterRules, filter_trajectories, filtering_stats
 
 
 def add_parsers(subparsers: Any) -> None:
     """Add both commands to what `ArgumentParser.add_subparsers` gave."""
-    parser = _add(subparsers, "audit", run_audit, "judge trajectory files: are they fit to train?")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
+    parser = _add(
+        subparsers, "audit", run_audit, "judge trajectories or raw replays: are they fit to train?"
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="folders or files: .json, .json.gz, .json.lz4, .jsonl, .parquet, .tar, .tar.gz",
+    )
+    parser.add_argument("--sample", type=_positive, metavar="N", help="judge about N battles only")
+    parser.add_argument(
+        "--quarantine",
+        type=Path,
+        metavar="DIR",
+        help="move bad files to DIR/{reason}/, and list bad records of larger files there",
+    )
+    parser.add_argument(
+        "--forbid_usernames", action="store_true", help="real names and chat are faults"
+    )
 
     parser = _add(subparsers, "filter", run_filter, "set bad trajectories aside, link good ones")
     parser.add_argument("--input_dir", type=Path, required=True, help="is only read")
@@ -50,7 +69,14 @@ def _positive(text: str) -> int:
 
 def run_audit(args: argparse.Namespace) -> int:
     """Exit code 0 for usable files, after quarantine too, and 1 for unusable ones."""
-    report = audit(args.paths, args.workers, show_progress=True)
+    report = audit(
+        args.paths,
+        args.workers,
+        show_progress=True,
+        sample_size=args.sample,
+        quarantine=args.quarantine,
+        forbid_usernames=args.forbid_usernames,
+    )
     if args.json:
         print(orjson.dumps(report.to_dict()).decode())
     else:

@@ -10,7 +10,9 @@ from typing import Any
 
 import orjson
 
-from metamon_ext.data.audit import AuditReport, Verdict, judge_all
+from metamon_ext.data.audit import judge_all
+from metamon_ext.data.audit_report import AuditReport
+from metamon_ext.data.judge import Verdict, judge_trajectory
 from metamon_ext.data.trajectory import FILTERING_STATS, trajectory_files, whole_file
 from metamon_ext.errors import UserError
 
@@ -72,7 +74,7 @@ def filter_trajectories(
 
     report = AuditReport()
     kept: dict[Path, Path] = {}
-    for verdict in judge_all(paths, workers, show_progress):
+    for verdict in judge_all(paths, workers, show_progress, len(paths), judge_trajectory):
         verdict = rules.apply(verdict)
         target = output_dir / verdict.format / verdict.path.name
         if verdict.reason is None and target in kept:

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -193,7 +194,7 @@ def write_trajectory(
 
 
 def unpack(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> bytes:
-    """The JSON text of a `.json.lz4` or `.json` file.
+    """The text of a `.json.lz4`, `.json.gz` or `.json` file.
 
     Raises TrajectoryError: `unreadable` for what cannot be opened, is damaged or ends too early;
     `too_big` for more than `max_bytes`, of which no more than that is ever unpacked.
@@ -207,20 +208,28 @@ def unpack(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise TrajectoryError(path, "unreadable", error.strerror or "cannot be read") from None
-    if not path.name.endswith(".lz4"):
-        return data
+    return decompress(path, data, max_bytes)
 
-    decompressor = lz4.frame.LZ4FrameDecompressor()
+
+def decompress(path: Path, data: bytes, max_bytes: int = MAX_UNPACKED_BYTES) -> bytes:
+    """The text in the bytes of a file, by the end of its name; raises what `unpack` does."""
+    decompressor: Any
+    if path.name.endswith(".lz4"):
+        kind, decompressor = "LZ4 frame", lz4.frame.LZ4FrameDecompressor()
+    elif path.name.endswith(".gz"):
+        kind, decompressor = "gzip stream", zlib.decompressobj(wbits=31)
+    else:
+        return data
     try:
-        unpacked = decompressor.decompress(data, max_length=max_bytes + 1)
-    except (RuntimeError, EOFError, MemoryError) as error:
-        raise TrajectoryError(path, "unreadable", f"LZ4 damage ({error})") from None
+        unpacked: bytes = decompressor.decompress(data, max_bytes + 1)
+    except (RuntimeError, EOFError, MemoryError, zlib.error) as error:
+        raise TrajectoryError(path, "unreadable", f"{kind}: damage ({error})") from None
     if len(unpacked) > max_bytes:
         raise TrajectoryError(path, "too_big", f"unpacks to more than {max_bytes:,} bytes")
     if not decompressor.eof:
-        raise TrajectoryError(path, "unreadable", "the LZ4 frame ends too early")
+        raise TrajectoryError(path, "unreadable", f"the {kind} ends too early")
     if decompressor.unused_data:
-        raise TrajectoryError(path, "unreadable", "something follows the LZ4 frame")
+        raise TrajectoryError(path, "unreadable", f"something follows the {kind}")
     return unpacked
 
 
@@ -229,6 +238,11 @@ def decode(path: Path, data: bytes) -> Trajectory:
 
     Raises TrajectoryError: `not_json`, `not_a_trajectory`, `lengths_differ` or `bad_name`.
     """
+    return from_json(path, parse_json(path, data))
+
+
+def parse_json(path: Path, data: bytes) -> dict[str, Any]:
+    """The object in a JSON text. Raises TrajectoryError: `not_json` or `not_a_trajectory`."""
     try:
         content = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -236,6 +250,11 @@ def decode(path: Path, data: bytes) -> Trajectory:
     if not isinstance(content, dict):
         detail = f"holds a {type(content).__name__}, not an object"
         raise TrajectoryError(path, "not_a_trajectory", detail)
+    return content
+
+
+def from_json(path: Path, content: dict[str, Any]) -> Trajectory:
+    """The trajectory in a file's JSON; raises what `decode` does."""
     states, actions = content.get("states"), content.get("actions")
     if not isinstance(states, list) or not all(type(state) is dict for state in states):
         raise TrajectoryError(path, "not_a_trajectory", "no list of states")
@@ -256,11 +275,15 @@ def read_trajectory(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> Trajecto
     return decode(path, unpack(path, max_bytes))
 
 
-def trajectory_files(root: Path) -> Iterator[Path]:
+def is_trajectory_file(name: str, endings: tuple[str, ...] = EXTENSIONS) -> bool:
+    """By its name: hidden files and our own `filtering_stats.json` are none."""
+    return name.endswith(endings) and not name.startswith(".") and name != FILTERING_STATS
+
+
+def trajectory_files(root: Path, endings: tuple[str, ...] = EXTENSIONS) -> Iterator[Path]:
     """All trajectory files of a root that holds `{format}/` folders, or of one such folder.
 
-    They come in a fixed order. Hidden files and our own `filtering_stats.json` are none. Raises
-    UserError where `root` or a folder in it cannot be listed.
+    They come in a fixed order. Raises UserError where `root` or a folder in it cannot be listed.
     """
 
     def refuse(error: OSError) -> NoReturn:
@@ -269,5 +292,5 @@ def trajectory_files(root: Path) -> Iterator[Path]:
     for folder, subfolders, names in os.walk(root, onerror=refuse):
         subfolders.sort()
         for name in sorted(names):
-            if name.endswith(EXTENSIONS) and not name.startswith(".") and name != FILTERING_STATS:
+            if is_trajectory_file(name, endings):
                 yield Path(folder, name)

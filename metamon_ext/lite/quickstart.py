@@ -22,7 +22,7 @@ from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.arena.worker import WorkerSettings
-from metamon_ext.data.audit import print_audit
+from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError

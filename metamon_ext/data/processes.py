@@ -1,0 +1,59 @@
+"""A function on all cores, over more items than fit in memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from metamon_ext.errors import UserError
+
+T = TypeVar("T")
+Result = TypeVar("Result")
+
+
+def map_in_order(
+    function: Callable[[T], Result],
+    items: Iterable[T],
+    workers: int = 1,
+    chunk: int = 32,
+    initializer: Callable[..., None] | None = None,
+    initargs: tuple[Any, ...] = (),
+) -> Iterator[Result]:
+    """`map(function, items)` in `workers` processes, which take `chunk` items at a time.
+
+    The results come in the order of the items, of which only a few chunks are taken ahead. No
+    process is started for less than a chunk, nor for one worker. `initializer(*initargs)` runs
+    once in each process. Raises UserError when a process dies.
+    """
+    items = iter(items)
+    head = list(islice(items, chunk))
+    if workers <= 1 or len(head) < chunk:
+        if initializer is not None and head:
+            initializer(*initargs)
+        yield from map(function, chain(head, items))
+        return
+    items = chain(head, items)
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=initializer, initargs=initargs
+    )
+    waiting: deque[Future[list[Result]]] = deque()
+    try:
+        while batch := list(islice(items, chunk)):
+            waiting.append(pool.submit(_each, function, batch))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise UserError("a worker died, perhaps for memory: try with one worker") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _each(function: Callable[[T], Result], batch: list[T]) -> list[Result]:
+    return list(map(function, batch))

@@ -1,0 +1,75 @@
+"""Bad files are put where training does not see them; nothing is ever deleted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+
+import orjson
+
+from metamon_ext.data.judge import Verdict
+from metamon_ext.data.trajectory import whole_file
+from metamon_ext.errors import UserError
+
+LIST = "records.jsonl"
+
+
+class Quarantine:
+    """`folder/{reason}/` gets the bad files, with the folders that they lay in below `paths`.
+
+    Bad records of archives, JSON lines and parquet stay where they are: `folder/records.jsonl`
+    lists them when the `with` block ends. Raises UserError for a folder inside of `paths`, around
+    them, or that cannot be written.
+    """
+
+    def __init__(self, folder: Path, paths: Iterable[Path]) -> None:
+        self.folder = folder
+        self.paths = [path.resolve() for path in paths]
+        self.moved = 0
+        self._listed: list[bytes] = []
+        target = folder.resolve()
+        for path in self.paths:
+            if target.is_relative_to(path) or path.is_relative_to(target):
+                raise UserError(f"{folder} and {path} lie in each other: use a separate folder")
+
+    def add(self, verdict: Verdict) -> None:
+        """Put away what has a reason; the rest stays."""
+        if verdict.reason is None:
+            return
+        try:
+            if verdict.path == verdict.file and verdict.file.exists():
+                self._move(verdict.file, verdict.reason)
+                return
+        except OSError as error:
+            raise UserError(f"cannot move {verdict.file}: {error.strerror or error}") from None
+        line = {"where": str(verdict.path), "reason": verdict.reason, "detail": verdict.detail}
+        printable = {key: text.encode(errors="replace").decode() for key, text in line.items()}
+        self._listed.append(orjson.dumps(printable) + b"\n")
+
+    def _move(self, file: Path, reason: str) -> None:
+        # the file itself may be a symbolic link: it is moved, not what it points to
+        place = file.parent.resolve() / file.name
+        root = next((path for path in self.paths if place.is_relative_to(path)), place)
+        below = place.relative_to(root) if root != place else Path(place.name)
+        target = self.folder / reason / below
+        target.parent.mkdir(parents=True, exist_ok=True)
+        free = (target.with_name(f"{number}~{target.name}") for number in count(2))
+        while target.exists():
+            target = next(free)
+        shutil.move(file, target)
+        self.moved += 1
+
+    def __enter__(self) -> Quarantine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._listed:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(self.folder / LIST) as temporary:
+                temporary.write_bytes(b"".join(self._listed))
+        except OSError as error:
+            raise UserError(f"cannot write {self.folder / LIST}: {error.strerror}") from None

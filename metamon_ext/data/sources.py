@@ -1,0 +1,254 @@
+"""Where battles lie: files of their own, and files that hold many, read one battle at a time.
+
+`.json`, `.json.gz` and `.json.lz4` hold one battle. `.jsonl` and `.ndjson` (also `.gz`) hold one a
+line, `.parquet` one a row, `.tar` (also `.tar.gz`, `.tar.lz4`) one a member. None is ever unpacked
+as a whole, and no battle larger than `MAX_UNPACKED_BYTES` is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import IO, Any
+
+import lz4.frame
+import orjson
+
+from metamon_ext.data.trajectory import (
+    EXTENSIONS,
+    MAX_UNPACKED_BYTES,
+    TrajectoryError,
+    decompress,
+    is_trajectory_file,
+    trajectory_files,
+    unpack,
+)
+from metamon_ext.errors import UserError
+
+MAX_ROW_GROUP = 2**31
+"""Parquet is unpacked by the row group: about the largest that anybody writes."""
+REPLAY_COLUMNS = frozenset(
+    """id format formatid players log uploadtime rating winner
+    battle_id gamemode text month_year elo""".split()  # noqa: SIM905
+)
+"""What is read of a parquet file: the columns of Metamon's raw replays and of PokéChamp's."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One battle. `where` names it for people: the file, and the place in it where it holds many.
+
+    `data` is what stands there, as its name's ending says compressed or not; None for a whole file.
+    """
+
+    file: Path
+    where: Path
+    data: bytes | None = None
+
+    def text(self) -> bytes:
+        """The battle's JSON. Raises TrajectoryError: `unreadable` or `too_big`."""
+        return unpack(self.file) if self.data is None else decompress(self.where, self.data)
+
+
+Records = Iterator[Record | TrajectoryError]
+"""What cannot be read comes as the error that names it, and what is behind it still comes."""
+
+
+def records(file: Path, at_most: int | None = None) -> Records:
+    """The battles in one file, or `at_most` so many, from all over it where that takes no time."""
+    read = next((READERS[ending] for ending in READERS if file.name.endswith(ending)), _whole)
+    return islice(read(file, at_most), at_most)
+
+
+def holds_many(file: Path) -> bool:
+    """Is this a file of many battles, by its name?"""
+    return not file.name.endswith((*EXTENSIONS, ".json.gz"))
+
+
+def data_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files among `paths`, and in folders and below all that may hold battles, in order.
+
+    Raises UserError where a path is not there or holds none.
+    """
+    for path in paths:
+        found = iter([path]) if path.is_file() else trajectory_files(path, tuple(READERS))
+        first = next(found, None)
+        if first is None:
+            raise UserError(
+                f"{path}: no .json.lz4 or .json file in it or below, nor any of "
+                + ", ".join(ending for ending in READERS if ending not in EXTENSIONS)
+            )
+        yield first
+        yield from found
+
+
+def sample(paths: list[Path], size: int) -> Records:
+    """About `size` battles from all over `paths`, without listing all that is there first.
+
+    Raises UserError where a path is not there.
+    """
+    for path in paths:
+        share = max(1, size // len(paths))
+        files = [path] if path.is_file() else list(islice(_some_files(path), share))
+        for file in files:
+            yield from records(file, max(1, share // len(files)))
+
+
+def _some_files(root: Path) -> Iterator[Path]:
+    """Files in the order that the disk gives them, one from each folder in turn."""
+    try:
+        folders = deque([os.scandir(root)])
+        while folders:
+            entry = next(folders[0], None)
+            if entry is None:
+                folders.popleft().close()
+                continue
+            folders.rotate(-1)
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(os.scandir(entry.path))
+            elif is_trajectory_file(entry.name, tuple(READERS)):
+                yield Path(entry.path)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}") from None
+
+
+def _whole(file: Path, at_most: int | None) -> Records:
+    yield Record(file, file)
+
+
+def _lines(file: Path, at_most: int | None) -> Records:
+    try:
+        with _open(file) as stream:
+            size = file.stat().st_size
+            spread = at_most is not None and stream.seekable() and not file.name.endswith(".gz")
+            for number in count(1):
+                start = stream.tell()
+                if spread and at_most and start < (goal := size * (number - 1) // at_most):
+                    stream.seek(goal)
+                    stream.readline(MAX_UNPACKED_BYTES)
+                    start = stream.tell()
+                line = stream.readline(MAX_UNPACKED_BYTES + 1)
+                if not line:
+                    return
+                where = Path(f"{file}:{f'byte {start}' if spread else number}")
+                if len(line) > MAX_UNPACKED_BYTES:
+                    detail = f"a line of more than {MAX_UNPACKED_BYTES:,} bytes"
+                    yield TrajectoryError(where, "too_big", detail)
+                    while line and not line.endswith(b"\n"):
+                        line = stream.readline(MAX_UNPACKED_BYTES)
+                elif not line.isspace():
+                    yield Record(file, where, line)
+    except Exception as error:
+        yield _unreadable(file, error)
+
+
+def _members(file: Path, at_most: int | None) -> Records:
+    try:
+        with _open(file) as stream, tarfile.open(fileobj=_Careful(stream), mode="r:") as archive:  # type: ignore[call-overload]
+            while (member := archive.next()) is not None:
+                archive.members = []  # it would keep them all
+                where = Path(f"{file}/{member.name}")
+                wanted = where.name.endswith((*EXTENSIONS, ".json.gz"))
+                if not member.isreg() or not wanted or where.name.startswith("."):
+                    continue
+                if member.size > MAX_UNPACKED_BYTES:
+                    yield TrajectoryError(where, "too_big", f"{member.size:,} bytes")
+                    continue
+                content = archive.extractfile(member)
+                assert content is not None
+                yield Record(file, where, content.read())
+    except Exception as error:  # tarfile lets through whatever its parsers stumble over
+        yield _unreadable(file, error)
+
+
+class _Careful:
+    """A stream that refuses to be read in pieces that only a forged header asks for."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_UNPACKED_BYTES:
+            raise ValueError(f"a header of {size:,} bytes")
+        return self._stream.read(size)
+
+
+def _rows(file: Path, at_most: int | None) -> Records:
+    parquet = need_pyarrow()
+    try:
+        metadata = parquet.read_metadata(file)
+        names = [name for name in metadata.schema.to_arrow_schema().names if name in REPLAY_COLUMNS]
+        if not names:
+            yield TrajectoryError(file, "not_a_replay", "has no column of a replay")
+            return
+        # A text that a million rows share is kept once, not a million times.
+        shared = [name for name in names if name != "players"]
+        groups = range(metadata.num_row_groups)
+        step = max(1, len(groups) // at_most) if at_most else 1
+        share = max(1, at_most // len(groups[::step])) if at_most and groups else None
+        with parquet.ParquetFile(file, read_dictionary=shared) as table:
+            for group in groups[::step]:
+                size = metadata.row_group(group).total_byte_size
+                if not 0 <= size <= min(MAX_ROW_GROUP, 2**26 + 1000 * file.stat().st_size):
+                    where = Path(f"{file}:group {group}")
+                    yield TrajectoryError(where, "too_big", f"unpacks to {size:,} bytes")
+                    continue
+                batches = table.iter_batches(64, row_groups=[group], columns=names)
+                rows = ((batch, row) for batch in batches for row in range(batch.num_rows))
+                for number, (batch, row) in enumerate(islice(rows, share), 1):
+                    where = Path(f"{file}:group {group} row {number}")
+                    try:
+                        content = {name: batch.column(name)[row].as_py() for name in names}
+                        yield Record(file, where, orjson.dumps(content, default=str))
+                    except (ValueError, TypeError) as error:
+                        yield _unreadable(where, error)
+    except Exception as error:  # Arrow's errors have no common parent
+        yield _unreadable(file, error)
+
+
+def need_pyarrow() -> Any:
+    """`pyarrow.parquet`, or one line that says how to get it."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError('parquet needs pyarrow: pip install "metamon_ext[data]"') from None
+    return pyarrow.parquet
+
+
+def _open(file: Path) -> IO[bytes]:
+    opener: Any = open
+    if file.name.endswith((".gz", ".tgz")):
+        opener = gzip.open
+    elif file.name.endswith(".lz4"):
+        opener = lz4.frame.open
+    stream: IO[bytes] = opener(file, "rb")
+    return stream
+
+
+def _unreadable(where: Path, error: Exception) -> TrajectoryError:
+    detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return TrajectoryError(where, "unreadable", " ".join(detail.split())[:200])
+
+
+READERS: dict[str, Callable[[Path, int | None], Records]] = {
+    ".json": _whole,
+    ".json.lz4": _whole,
+    ".json.gz": _whole,
+    ".jsonl": _lines,
+    ".ndjson": _lines,
+    ".jsonl.gz": _lines,
+    ".ndjson.gz": _lines,
+    ".parquet": _rows,
+    ".tar": _members,
+    ".tar.gz": _members,
+    ".tgz": _members,
+    ".tar.lz4": _members,
+}
+"""A file's ending -> what reads it."""
