@@ -14,6 +14,8 @@ COMMANDS = {
     "quickstart": "metamon_ext.lite.quickstart",
     "train": "metamon_ext.lite.commands",
     "play": "metamon_ext.arena.play",
+    "generate_selfplay_data": "metamon_ext.arena.generate",
+    "self_play_tournament": "metamon_ext.league.self_play_tournament",
     "models": "metamon_ext.arena.commands",
     "setup": "metamon_ext.arena.commands",
     "doctor": "metamon_ext.doctor.command",
@@ -22,6 +24,7 @@ COMMANDS = {
     "finetune": "metamon_ext.upstream.commands",
     "evaluate": "metamon_ext.upstream.evaluate",
     "benchmark": "metamon_ext.arena.benchmark",
+    "cache": "metamon_ext.data.cache_commands",
     "audit": "metamon_ext.data.commands",
     "filter": "metamon_ext.data.commands",
 }

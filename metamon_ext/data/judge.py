@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -50,6 +51,8 @@ REASONS = {
     "same_name": "has the name and format of a file before it",
     "too_short": "has fewer decisions than asked for",
     "too_long": "has more decisions than asked for",
+    # Given by the cache only:
+    "unobservable": "makes the observation space, the reward or the tokenizer fail",
 }
 TRAJECTORY, REPLAY = "trajectory", "raw replay"
 ANONYMOUS = re.compile(r"[a-z][a-z-]*\d{2,}")
@@ -79,6 +82,7 @@ _STATE: Fields = {
     **dict.fromkeys(("forced_switch", "battle_won", "battle_lost", "can_tera"), (bool,)),
     "opponents_remaining": _NUMBER,
 }
+_FIELDS = {"move": _MOVE, "pokemon": _POKEMON, "state": _STATE}
 # Came with generation 9: older data sets lack them, and Metamon fills them in.
 _OPTIONAL = frozenset(("base_species", "tera_type", "can_tera", "opponent_teampreview"))
 
@@ -126,7 +130,7 @@ def judge(source: Path | Record | TrajectoryError) -> Verdict:
         kind = REPLAY if is_replay(content) else TRAJECTORY
         if kind == REPLAY:
             return judge_replay(record, read_replay(record.where, content))
-        return _judge_trajectory(record, data, from_json(record.where, content))
+        return judge_decoded(record, data, from_json(record.where, content))
     except TrajectoryError as error:
         return Verdict(record.where, error.reason, error.detail, kind=kind, file=record.file)
 
@@ -139,7 +143,8 @@ def judge_trajectory(path: Path) -> Verdict:
     return Verdict(path, "not_a_trajectory", "a raw replay, not a trajectory", file=path)
 
 
-def _judge_trajectory(record: Record, data: bytes, trajectory: Trajectory) -> Verdict:
+def judge_decoded(record: Record, data: bytes, trajectory: Trajectory) -> Verdict:
+    """Judge a trajectory that could be read from the text `data`. Raises TrajectoryError."""
     _check(record.where, trajectory)
     last, name = trajectory.states[-1], trajectory.name
     finished = last["battle_won"] or last["battle_lost"]
@@ -245,9 +250,9 @@ def _is_possible(state: dict[str, Any], action: int) -> bool:
 def _is_universal(state: dict[str, Any]) -> bool:
     """Would Metamon 1.5.1 read it? No key may be missing, and none be there that it has not."""
     return (
-        _fits(state, _STATE)
-        and _fits(state["player_prev_move"], _MOVE)
-        and _fits(state["opponent_prev_move"], _MOVE)
+        _fits(state, "state")
+        and _fits(state["player_prev_move"], "move")
+        and _fits(state["opponent_prev_move"], "move")
         and _is_pokemon(state["player_active_pokemon"])
         and _is_pokemon(state["opponent_active_pokemon"])
         and all(map(_is_pokemon, state["available_switches"]))
@@ -256,15 +261,20 @@ def _is_universal(state: dict[str, Any]) -> bool:
 
 
 def _is_pokemon(value: object) -> bool:
-    return _fits(value, _POKEMON) and all(_fits(move, _MOVE) for move in value["moves"])
+    return _fits(value, "pokemon") and all(_fits(move, "move") for move in value["moves"])
 
 
-def _fits(value: object, fields: Fields) -> TypeGuard[dict[str, Any]]:
+def _fits(value: object, kind: str) -> TypeGuard[dict[str, Any]]:
+    return type(value) is dict and _is_shape(kind, tuple(value), tuple(map(type, value.values())))
+
+
+@lru_cache(maxsize=4096)  # a data set has a handful, and asks a hundred times a state
+def _is_shape(kind: str, names: tuple[str, ...], types: tuple[type, ...]) -> bool:
+    fields = _FIELDS[kind]
     return (
-        type(value) is dict
-        and value.keys() <= fields.keys()
-        and all(type(item) in fields[name] for name, item in value.items())
-        and (len(value) == len(fields) or fields.keys() - value.keys() <= _OPTIONAL)
+        fields.keys() >= set(names)
+        and fields.keys() - names <= _OPTIONAL
+        and all(one in fields[name] for name, one in zip(names, types, strict=True))
     )
 
 

@@ -12,7 +12,16 @@ def add_parsers(subparsers: Any) -> None:
     text = "train the small built-in learner, for trying things out, on a folder of trajectories"
     parser = subparsers.add_parser("train", help=text, description=text)
     add = parser.add_argument
-    add("--data_dir", type=Path, required=True, help="a folder of filtered trajectory files")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data_dir", type=Path, help="a folder of filtered trajectory files")
+    data.add_argument(
+        "--cached",
+        nargs="+",
+        default=[],
+        metavar="CACHE[?FILTER]",
+        help="caches of such folders, each with a filter if wanted: x.mmap?wins_losses_both=wins",
+    )
+    add("--cached_weights", nargs="+", type=float, help="how often each is drawn from")
     add("--save_dir", type=Path, default=Path("runs"), help="runs lie in {save_dir}/{run_name}")
     add("--run_name", required=True)
     add("--gin_config", default="binary_advantage", help="a path, or a file of gin_configs/lite")
@@ -37,6 +46,8 @@ def run_train(args: argparse.Namespace) -> int:
         seed=args.seed,
         resume=args.resume,
         log=args.log,
+        cached=args.cached,
+        cached_weights=args.cached_weights,
     )
     return 0
 

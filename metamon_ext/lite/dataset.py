@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamon_ext.data.trajectory import read_trajectory, trajectory_files
+from metamon_ext.data.trajectory import Trajectory, read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.actions import NUM_ACTIONS, maybe_legal_actions
 from metamon_ext.spaces.observations import MatchupObservationSpace
@@ -50,13 +50,18 @@ class Decisions:
         return Decisions(*(c.float() if c.dtype == torch.float16 else c for c in columns))
 
     def slices(self, batch_size: int, length: int, generator: torch.Generator) -> Tensor:
-        """Indices (batch_size, length) of decisions in a row, from anywhere.
+        """Indices (batch_size, length) of decisions in a row, from anywhere."""
+        return random_slices(len(self), batch_size, length, generator)
 
-        A slice runs on into the next battle, and from the last battle into the first: nothing is
-        padded, every decision is drawn equally often. `start` and `done` say where to forget.
-        """
-        first = torch.randint(len(self), (batch_size, 1), generator=generator)
-        return (first + torch.arange(length)) % len(self)
+
+def random_slices(n: int, batch_size: int, length: int, generator: torch.Generator) -> Tensor:
+    """Indices (batch_size, length) below n, each row consecutive.
+
+    A slice runs on into the next battle, and from the last battle into the first: nothing is
+    padded, every decision is drawn equally often. `start` and `done` say where to forget.
+    """
+    first = torch.randint(n, (batch_size, 1), generator=generator)
+    return (first + torch.arange(length)) % n
 
 
 def load_decisions(root: Path, reward: Reward | None = None) -> Decisions:
@@ -69,7 +74,7 @@ def load_decisions(root: Path, reward: Reward | None = None) -> Decisions:
         cure = "`metamon-ext play --save_trajectories_to` writes some"
         raise UserError(f"{root}: no trajectories (*.json.lz4); {cure}")
     reward = reward or WinLossReward()
-    battles = [_read_battle(path, reward) for path in files]
+    battles = [battle_arrays(path, read_trajectory(path), reward) for path in files]
     columns = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*battles, strict=True)]
     decisions = Decisions(*columns)
     used = int(decisions.legal.any(0).nonzero().max()) + 1  # 9 where nothing terastallizes
@@ -78,9 +83,10 @@ def load_decisions(root: Path, reward: Reward | None = None) -> Decisions:
     return decisions
 
 
-def _read_battle(path: Path, reward: Reward) -> tuple[NDArray[np.generic], ...]:
+def battle_arrays(
+    path: Path, trajectory: Trajectory, reward: Reward
+) -> tuple[NDArray[np.generic], ...]:
     """The arrays of one file, in the order of the fields of `Decisions`."""
-    trajectory = read_trajectory(path)
     try:
         states = [UniversalState.from_dict(state) for state in trajectory.states]
     except (KeyError, TypeError, AttributeError) as error:

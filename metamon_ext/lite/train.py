@@ -17,14 +17,16 @@ import torch
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError
 from metamon_ext.learning.losses import discounted_returns
+from metamon_ext.lite.cache import CachedDecisions
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from metamon_ext.lite.config import read_gin_config
-from metamon_ext.lite.dataset import load_decisions
+from metamon_ext.lite.dataset import Decisions, load_decisions
 from metamon_ext.lite.learner import Learner
 from metamon_ext.lite.training_log import TrainingLog
 from metamon_ext.spaces.rewards import WinLossReward
 
 CONFIG = "config.gin"
+Data = Decisions | CachedDecisions
 
 
 @gin.configurable("train", module="metamon_ext")
@@ -45,7 +47,7 @@ class TrainSettings:
 
 
 def train(
-    data_dir: Path,
+    data_dir: Path | None,
     run_dir: Path,
     config: str = "binary_advantage",
     overrides: Sequence[str] = (),
@@ -53,6 +55,8 @@ def train(
     seed: int | None = None,
     resume: bool = False,
     log: bool = False,
+    cached: Sequence[str] = (),
+    cached_weights: Sequence[float] | None = None,
 ) -> None:
     """Train on the trajectories of a folder until the run has made all its steps.
 
@@ -64,6 +68,7 @@ def train(
         steps, seed: instead of those in the config.
         resume: go on from the run's checkpoint, if there is one.
         log: log to Weights & Biases as well (WANDB_MODE=offline works).
+        cached, cached_weights: caches instead of the folder, as `CachedDecisions` takes them.
 
     Raises UserError for settings, data or a folder that cannot be used.
     """
@@ -94,7 +99,10 @@ def train(
     if made >= settings.steps:
         return
 
-    data = load_decisions(data_dir, reward)
+    if data_dir is None:
+        data: Data = CachedDecisions(cached, cached_weights, reward)
+    else:
+        data = load_decisions(data_dir, reward)
     returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
     run_dir.mkdir(parents=True, exist_ok=True)
     with TrainingLog(run_dir, made, settings.steps, log) as training_log:

@@ -16,6 +16,7 @@ from typing import Any
 import metamon
 import wandb
 from amago import Experiment
+from amago.loading import RLDataset
 from metamon import interface
 from metamon.rl import finetune_from_hf
 from metamon.rl.pretrained import PretrainedModel, get_pretrained_model
@@ -28,18 +29,19 @@ from metamon.rl.train import (
 
 import metamon_ext
 from metamon_ext.errors import UserError
+from metamon_ext.upstream.cached_dataset import cached_dataset
 from metamon_ext.upstream.gin_files import find_gin_file
 from metamon_ext.upstream.models import RECORD
 from metamon_ext.upstream.register import make_reward, register, registered_name
 
+FILES = ("parsed_replay_dir", "self_play_subsets", "custom_replay_dir", "formats")
 DATA = (
-    "parsed_replay_dir",
+    *FILES,
     "replay_weight",
-    "self_play_subsets",
     "self_play_weights",
-    "custom_replay_dir",
     "custom_replay_weight",
-    "formats",
+    "cached",
+    "cached_weights",
 )
 LENGTH = ("epochs", "steps_per_epoch", "batch_size_per_gpu", "grad_accum")
 
@@ -48,6 +50,16 @@ def build_parser() -> argparse.ArgumentParser:
     """Metamon's own flags; `--train_gin_config` takes the names of our files too."""
     register()
     parser = argparse.ArgumentParser(prog="metamon-ext finetune", description=__doc__)
+    parser.add_argument(
+        "--cached",
+        nargs="+",
+        metavar="CACHE[?FILTER]",
+        help="train on these caches of `metamon-ext cache build` and nothing else, each with a "
+        "filter if wanted: human.mmap?min_rating=1500&formats=gen1ou",
+    )
+    parser.add_argument(
+        "--cached_weights", nargs="+", type=float, help="how often each is drawn from; equal else"
+    )
     return finetune_from_hf.add_cli(parser)
 
 
@@ -69,19 +81,6 @@ def finetune(args: argparse.Namespace) -> None:
 def make_experiment(args: argparse.Namespace, pretrained: PretrainedModel) -> Experiment:
     """Metamon's data set and trainer, both with the same reward function."""
     reward = reward_function(args, pretrained)
-    dataset = create_offline_dataset(
-        obs_space=pretrained.observation_space,
-        action_space=pretrained.action_space,
-        reward_function=reward,
-        parsed_replay_dir=args.parsed_replay_dir,
-        replay_weight=args.replay_weight,
-        self_play_subsets=args.self_play_subsets,
-        self_play_weights=args.self_play_weights,
-        custom_replay_dir=args.custom_replay_dir,
-        custom_replay_weight=args.custom_replay_weight,
-        formats=args.formats,
-        use_cached_filenames=args.use_cached_filenames,
-    )
     return create_offline_rl_trainer(
         ckpt_dir=args.save_dir,
         run_name=args.run_name,
@@ -90,7 +89,7 @@ def make_experiment(args: argparse.Namespace, pretrained: PretrainedModel) -> Ex
         obs_space=pretrained.observation_space,
         action_space=pretrained.action_space,
         reward_function=reward,
-        amago_dataset=dataset,
+        amago_dataset=make_dataset(args, pretrained, reward),
         eval_gens=args.eval_gens,
         async_env_mp_context=args.async_env_mp_context,
         dloader_workers=args.dloader_workers,
@@ -102,6 +101,27 @@ def make_experiment(args: argparse.Namespace, pretrained: PretrainedModel) -> Ex
         wandb_project=WANDB_PROJECT,
         wandb_entity=WANDB_ENTITY,
         manual_gin_overrides=pretrained.gin_overrides,
+    )
+
+
+def make_dataset(args: argparse.Namespace, pretrained: PretrainedModel, reward: Any) -> RLDataset:
+    """Metamon's, which reads files, or that of the caches where there are some."""
+    spaces = pretrained.observation_space, pretrained.action_space
+    if args.cached is not None:
+        if others := [key for key in FILES if getattr(args, key) is not None]:
+            raise UserError(f"--cached takes the place of --{others[0]}, and filters by its name")
+        return cached_dataset(args.cached, args.cached_weights, *spaces, reward)
+    return create_offline_dataset(
+        *spaces,
+        reward_function=reward,
+        parsed_replay_dir=args.parsed_replay_dir,
+        replay_weight=args.replay_weight,
+        self_play_subsets=args.self_play_subsets,
+        self_play_weights=args.self_play_weights,
+        custom_replay_dir=args.custom_replay_dir,
+        custom_replay_weight=args.custom_replay_weight,
+        formats=args.formats,
+        use_cached_filenames=args.use_cached_filenames,
     )
 
 

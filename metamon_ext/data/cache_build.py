@@ -1,0 +1,138 @@
+"""Building a cache, or adding to it what is new in its source."""
+
+from __future__ import annotations
+
+import gc
+import os
+from dataclasses import dataclass, replace
+from multiprocessing import parent_process
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from metamon_ext.data.cache import Featurizer, Header
+from metamon_ext.data.cache_source import path_digests, refuse_changed, refuse_vanished, scan
+from metamon_ext.data.cache_writer import CacheWriter
+from metamon_ext.data.judge import Verdict, judge_decoded
+from metamon_ext.data.processes import map_in_order
+from metamon_ext.data.sources import Record
+from metamon_ext.data.trajectory import TrajectoryError, decode, unpack
+from metamon_ext.errors import UserError
+
+CHUNK = 16
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What is in a cache after a build.
+
+    `added` of the trajectories were not in it before; `set_aside` counts, by reason, the files of
+    the source that are not in it; `bytes` is its size on the disk.
+    """
+
+    trajectories: int
+    rows: int
+    added: int
+    set_aside: dict[str, int]
+    bytes: int
+
+
+def build(
+    source: Path,
+    folder: Path,
+    featurizer: Featurizer,
+    workers: int = 1,
+    keep_cut_off: bool = False,
+    show_progress: bool = False,
+) -> BuildReport:
+    """Make a cache of all trajectories below `source`, or add those that it lacks.
+
+    Every file is judged as by the audit, and a bad one is set aside with its reason;
+    `keep_cut_off` takes battles that were cut off. A killed build is gone on with, and gives the
+    same bytes as one that was not. Only folders that have changed are listed again.
+
+    Raises UserError for a source that cannot be read, a cache that does not fit it, and one that
+    another process is building, and when a worker dies;
+    RunStopped when the disk is full.
+    """
+    source = source.resolve()
+    if not source.is_dir():
+        raise UserError(f"{source}: no folder of trajectories")
+    if folder.resolve().is_relative_to(source):
+        raise UserError(f"{folder} lies in its own source: put it beside")
+    with CacheWriter(folder, Header.empty(source, keep_cut_off, featurizer)) as writer:
+        cache = writer.cache
+        found = scan(source, cache.header.folders)
+        refuse_vanished(cache, found)
+        listed = [i for i, name in enumerate(cache.header.folders) if name in found.listed]
+        refuse_changed(cache, np.flatnonzero(np.isin(cache.index["folder"], listed)).tolist())
+        known = np.isin(path_digests(found.names), cache.index["path"])
+        new = [found.names[i] for i in np.flatnonzero(~known).tolist()]
+        new = [name for name in new if not writer.is_set_aside(name, *_stamp(source / name))]
+        job = (source, featurizer, keep_cut_off)
+        made = map_in_order(_make, new, workers, CHUNK, _begin, job)
+        stderr = Console(stderr=True)
+        hidden = not (show_progress and stderr.is_terminal)
+        for one in track(made, "caching", total=len(new), console=stderr, disable=hidden):
+            writer.add(one.name, one.size, one.mtime, one.verdict, one.rows)
+        writer.header.folders.update(found.stamps)
+        writer.commit()
+        header = writer.header
+        return BuildReport(
+            header.trajectories,
+            header.rows,
+            header.trajectories - len(cache),
+            writer.reasons(),
+            sum(path.stat().st_size for path in folder.iterdir()),
+        )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A file as a worker gives it back; without rows where it is to be set aside."""
+
+    name: str
+    size: int
+    mtime: int
+    verdict: Verdict
+    rows: NDArray[np.void] | None = None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time stamp, 0 where a file is gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+_job: tuple[Path, Featurizer, bool]
+"""Of a worker process: the source, how rows are made, and whether cut-off battles are kept."""
+
+
+def _begin(source: Path, featurizer: Featurizer, keep_cut_off: bool) -> None:
+    global _job
+    _job = source, featurizer, keep_cut_off
+    if parent_process() is not None:
+        gc.disable()  # a battle is 100,000 objects, and none of them in a cycle
+
+
+def _make(name: str) -> _Made:
+    source, featurizer, keep_cut_off = _job
+    path = source / name
+    stamp = _stamp(path)  # before it is read: what changes meanwhile is found out later
+    try:
+        data = unpack(path)
+        trajectory = decode(path, data)
+        verdict = judge_decoded(Record(path, path), data, trajectory)
+        if verdict.reason == "cut_off" and keep_cut_off:
+            verdict = replace(verdict, reason=None, detail="")
+        if verdict.reason is None:
+            return _Made(name, *stamp, verdict, featurizer.rows(path, trajectory))
+    except TrajectoryError as error:
+        verdict = Verdict(path, error.reason, error.detail)
+    return _Made(name, *stamp, verdict)

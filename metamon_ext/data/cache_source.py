@@ -1,0 +1,164 @@
+"""Does a cache still fit the files that it was built from, and which files are new?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from metamon_ext.data.cache import Cache, Featurizer
+from metamon_ext.data.trajectory import (
+    EXTENSIONS,
+    FILTERING_STATS,
+    TrajectoryError,
+    read_trajectory,
+    unpack,
+)
+from metamon_ext.errors import UserError
+
+TICK = 2_000_000_000
+"""ns. A folder that changed so short a time ago may change again without a new time stamp: the
+coarsest file systems count in two seconds."""
+LOOKED_AT = 1000
+MADE_AGAIN = 3
+"""How many of its files are looked at, and how many trajectories observed anew, when a cache is
+opened."""
+
+
+def open_cache(folder: Path, featurizer: Featurizer) -> Cache:
+    """Open a cache for somebody who wants the rows of `featurizer`.
+
+    Refused are another definition; a source with files gone; and, of up to LOOKED_AT files, any
+    that has changed; and of MADE_AGAIN files, any that gives other rows today. A source folder
+    is listed only if it has changed. Files that the cache does not have yet are no fault.
+
+    Raises UserError, naming what does not fit.
+    """
+    cache = Cache(folder)
+    cache.header.refuse(folder, featurizer.definition)
+    source = Path(cache.header.source)
+    refuse_vanished(cache, scan(source, cache.header.folders))
+    if not len(cache):
+        raise UserError(f"{folder}: an empty cache")
+    start = np.random.default_rng().integers(len(cache))  # another sample at every start
+    sample = np.linspace(start, start + len(cache), min(LOOKED_AT, len(cache)), endpoint=False)
+    some = np.unique(sample.astype(np.int64) % len(cache)).tolist()
+    refuse_changed(cache, some)
+    for i in some[:: max(1, len(some) // MADE_AGAIN)][:MADE_AGAIN]:
+        rows = featurizer.rows(cache.path(i), read_trajectory(cache.path(i)))
+        if rows.tobytes() != cache[i].tobytes():
+            raise UserError(
+                f"{folder}: {cache.name(i)} gives other arrays today than it holds; delete the "
+                "cache and build it again"
+            )
+    return cache
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found below a source: the time stamp of every folder (0: too fresh to rely on), and
+    the paths of the files in those that were listed, ascending."""
+
+    stamps: dict[str, int]
+    listed: frozenset[str]
+    names: list[str]
+
+
+def scan(source: Path, known: Mapping[str, int]) -> Scan:
+    """List the folders below a source whose time stamps are not the known ones.
+
+    Paths are relative to the source, with "" for itself. Raises UserError for what cannot be read.
+    """
+    stamps: dict[str, int] = {}
+    names: list[str] = []
+    listed = set()
+    waiting = [""]
+    children: dict[str, list[str]] = {}
+    for folder in known:
+        if folder:
+            parent = str(PurePosixPath(folder).parent)
+            children.setdefault("" if parent == "." else parent, []).append(folder)
+    while waiting:
+        folder = waiting.pop()
+        try:
+            stamp = os.stat(source / folder).st_mtime_ns
+            stamps[folder] = stamp if time.time_ns() - stamp > TICK else 0
+            if stamp == known.get(folder):
+                waiting += children.get(folder, [])
+                continue
+            listed.add(folder)
+            prefix = f"{folder}/" if folder else ""
+            with os.scandir(source / folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(prefix + entry.name)
+                    elif _may_be_a_trajectory(entry.name):
+                        names.append(prefix + entry.name)
+        except OSError as error:
+            raise UserError(f"{source / folder}: {error.strerror}, and a cache needs it") from None
+    return Scan(stamps, frozenset(listed), sorted(names))
+
+
+def _may_be_a_trajectory(name: str) -> bool:
+    return name.endswith(EXTENSIONS) and not name.startswith(".") and name != FILTERING_STATS
+
+
+def path_digest(name: str) -> int:
+    """8 bytes of BLAKE2b of a path below the source."""
+    return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "little")
+
+
+def content_digest(data: bytes) -> int:
+    """The first 8 bytes of a verdict's digest of a file's unpacked JSON."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=16).digest()[:8], "little")
+
+
+def path_digests(names: Iterable[str]) -> np.ndarray:
+    return np.fromiter(map(path_digest, names), dtype=np.uint64)
+
+
+def refuse_vanished(cache: Cache, found: Scan) -> None:
+    """Raise UserError where a file of the cache is no longer in a folder that was listed."""
+    folders = list(cache.header.folders)
+    looked = [
+        i for i, name in enumerate(folders) if name in found.listed or name not in found.stamps
+    ]
+    if not looked:
+        return
+    here = np.flatnonzero(np.isin(cache.index["folder"], looked))
+    gone = here[~np.isin(cache.index["path"][here], path_digests(found.names))]
+    if len(gone):
+        one = cache.name(int(gone[0]))
+        raise UserError(
+            f"{cache.folder}: {len(gone):,} of its files are gone, {one} for one; delete the "
+            "cache and build it again"
+        )
+
+
+def refuse_changed(cache: Cache, trajectories: Iterable[int]) -> None:
+    """Raise UserError for the first of these trajectories whose file is not what it was."""
+    for i in trajectories:
+        trouble = changed(cache, i)
+        if trouble:
+            raise UserError(f"{cache.folder}: {trouble}; delete the cache and build it again")
+
+
+def changed(cache: Cache, i: int) -> str:
+    """What is new about the file of a trajectory, in words; nothing where it holds the same text.
+
+    A file with another time stamp is read; the same size and time stamp are believed.
+    """
+    path, record = cache.path(i), cache.index[i]
+    try:
+        status = path.stat()
+        same = status.st_size == record["size"] and status.st_mtime_ns == record["mtime"]
+        if same or content_digest(unpack(path)) == record["content"]:
+            return ""
+    except (OSError, TrajectoryError) as error:
+        return f"{cache.name(i)} cannot be read any more ({error})"
+    return f"{cache.name(i)} has changed"

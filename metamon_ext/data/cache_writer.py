@@ -1,0 +1,222 @@
+"""The one process that may change a cache: appending to it, commit by commit."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import zlib
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from metamon_ext.data.cache import (
+    HEADER,
+    INDEX,
+    INDEX_FILE,
+    NAMES,
+    ROWS,
+    SET_ASIDE,
+    UNRATED,
+    Cache,
+    Header,
+    seconds,
+)
+from metamon_ext.data.cache_source import path_digest
+from metamon_ext.data.judge import Verdict
+from metamon_ext.errors import RunStopped, UserError
+
+COMMIT_BYTES = 64 * 2**20
+"""A killed build loses at most so many bytes of rows."""
+
+
+class CacheWriter:
+    """A cache that is being built, locked against everybody else who would build it.
+
+    `fresh` is the header of a new cache; one that is there must agree with it in definition,
+    source and rules. What is added counts from the next commit on. A block that ends badly takes
+    everything since the last commit off the disk again.
+
+    Raises UserError for a folder that is no such cache or is being built by somebody else, and
+    RunStopped when the disk is full.
+    """
+
+    def __init__(self, folder: Path, fresh: Header) -> None:
+        self.folder = folder
+        self.header = fresh
+
+    def __enter__(self) -> CacheWriter:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise UserError(f"{self.folder}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._open()
+        except BaseException as error:
+            os.close(self._lock)
+            if isinstance(error, BlockingIOError):
+                text = f"{self.folder}: another build is at work on it; wait for its end"
+                raise UserError(text) from None
+            if isinstance(error, OSError):
+                raise RunStopped(f"{self.folder}: {error.strerror}") from None
+            raise
+        return self
+
+    def _open(self) -> None:
+        if (self.folder / HEADER).exists():
+            self._take_over()
+        elif any(path.suffix != ".tmp" for path in self.folder.iterdir()):
+            raise UserError(f"{self.folder} holds something that is no cache")
+        else:
+            self.header.write(self.folder)
+        self._files = {name: (self.folder / name).open("ab") for name in self._sizes()}
+        self._cut()
+        self.cache = Cache(self.folder)
+        self._contents = set(self.cache.index["content"].tolist())
+        self._uncommitted = 0
+        text = (self.folder / SET_ASIDE).read_bytes()
+        self._set_aside = {line["name"]: line for line in map(orjson.loads, text.splitlines())}
+
+    def _take_over(self) -> None:
+        """Go on with the cache that is there, if it is of the same kind."""
+        old = Header.read(self.folder)
+        old.refuse(self.folder, self.header.definition)
+        for what in ("source", "keep_cut_off"):
+            theirs, ours = getattr(old, what), getattr(self.header, what)
+            if theirs != ours:
+                raise UserError(f"{self.folder}: built with {what} {theirs}, not {ours}")
+        self.header = old
+
+    def _sizes(self) -> dict[str, int]:
+        header = self.header
+        return {
+            ROWS: header.rows * header.row_dtype.itemsize,
+            INDEX_FILE: header.trajectories * INDEX.itemsize,
+            NAMES: header.names_bytes,
+            SET_ASIDE: header.set_aside_bytes,
+        }
+
+    def _cut(self) -> None:
+        """Take off what the header does not count. Raises OSError."""
+        for name, size in self._sizes().items():
+            if (self.folder / name).stat().st_size > size:
+                os.truncate(self.folder / name, size)
+
+    def is_set_aside(self, name: str, size: int, mtime: int) -> bool:
+        """Was this file, as it is, set aside before?"""
+        line = self._set_aside.get(_readable(name))
+        return line is not None and (line["size"], line["mtime"]) == (size, mtime)
+
+    def add(
+        self,
+        name: str,
+        size: int,
+        mtime: int,
+        verdict: Verdict,
+        rows: NDArray[np.void] | None = None,
+    ) -> None:
+        """Append the rows of a file, or the reason why it has none.
+
+        `name` is the path below the source, `size` and `mtime` (ns) are the file's.
+        """
+        content = int.from_bytes(verdict.digest[:8], "little")
+        if rows is not None and content in self._contents:
+            verdict = replace(verdict, reason="duplicate", detail="as a file before it")
+        if rows is None or verdict.date is None or verdict.reason is not None:
+            line = {"name": _readable(name), "size": size, "mtime": mtime}
+            line |= {"reason": verdict.reason, "detail": verdict.detail}
+            self._set_aside[_readable(name)] = line
+            self.header.set_aside_bytes += self._append(
+                SET_ASIDE, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+            )
+            return
+        self._contents.add(content)
+        data = rows.tobytes()
+        record = np.zeros((), INDEX)
+        record["path"], record["content"] = path_digest(name), content
+        record["mtime"], record["size"] = mtime, size
+        record["rows"], record["checksum"] = len(rows), zlib.crc32(data)
+        record["date"], record["won"] = seconds(verdict.date), verdict.outcome == "WIN"
+        record["rating"] = UNRATED if verdict.rating is None else verdict.rating
+        record["folder"] = _place(self.header.folders, name.rpartition("/")[0])
+        record["format"] = _place(self.header.formats, verdict.format)
+        record["name"] = len(os.fsencode(name))
+        self._append(ROWS, data)
+        self._append(INDEX_FILE, record.tobytes())
+        self.header.names_bytes += self._append(NAMES, os.fsencode(name))
+        self.header.rows += len(rows)
+        self.header.trajectories += 1
+        self.header.index_checksum = zlib.crc32(record.tobytes(), self.header.index_checksum)
+        if self._uncommitted > COMMIT_BYTES:
+            self.commit()
+
+    def _append(self, name: str, data: bytes) -> int:
+        try:
+            self._uncommitted += len(data)
+            return self._files[name].write(data)
+        except OSError as error:
+            raise self._stopped(error) from None
+
+    def commit(self) -> None:
+        """From here on everything that was added counts."""
+        try:
+            for file in self._files.values():
+                file.flush()
+                os.fsync(file.fileno())
+            self.header.write(self.folder)
+        except OSError as error:
+            raise self._stopped(error) from None
+        self._uncommitted = 0
+
+    def _stopped(self, error: OSError) -> RunStopped:
+        kept = Header.read(self.folder).trajectories
+        return RunStopped(
+            f"{self.folder}: {error.strerror}; {kept:,} trajectories are in it, and the same "
+            "command goes on from there"
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for file in self._files.values():
+            with contextlib.suppress(OSError):  # what a full disk did not take
+                file.close()
+        if kind is not None:
+            self.header = Header.read(self.folder)
+            with contextlib.suppress(OSError):
+                self._cut()
+        os.close(self._lock)
+
+    def reasons(self) -> dict[str, int]:
+        """How many files are set aside for which reason; not those that were mended since."""
+        lines = list(self._set_aside.values())
+        taken = Cache(self.folder).index["path"]
+        digests = np.array([path_digest(line["name"]) for line in lines], np.uint64)
+        left = ~np.isin(digests, taken)
+        counts = Counter(lines[i]["reason"] for i in np.flatnonzero(left).tolist())
+        return dict(counts.most_common())
+
+
+def _place(known: dict[str, int] | list[str], name: str) -> int:
+    """Where a name comes in a header's table, which gets it if it is new."""
+    if name not in known:
+        if isinstance(known, dict):
+            known[name] = 0
+        else:
+            known.append(name)
+    return list(known).index(name)
+
+
+def _readable(name: str) -> str:
+    """A path as JSON takes it, whatever its bytes are."""
+    return os.fsencode(name).decode(errors="backslashreplace")
