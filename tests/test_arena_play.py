@@ -112,7 +112,7 @@ def test_a_battle_over_its_turn_limit_is_unfinished_and_not_saved(
 ) -> None:
     settings = WorkerSettings(turn_limit=3, trajectories=tmp_path)
     results = play(schedule("simple_heuristics", "random", 3), settings)
-    assert {(r.outcome, r.reason) for r in results} == {("unfinished", "over 3 turns")}
+    assert {(r.outcome, r.reason) for r in results} == {("unfinished", "over the limit of 3 turns")}
     assert list(tmp_path.rglob("*.lz4")) == []
 
 

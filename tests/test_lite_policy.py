@@ -64,8 +64,8 @@ def test_a_battle_is_played_alike_alone_and_among_others(
 ) -> None:
     """Not only the choices: every score, bit for bit."""
     seen: dict[tuple[str, int], bytes] = {}
-    policy = LitePolicy(checkpoint, temperature=1.0, critic_weight=10.0)
-    compute = policy._scores
+    policy = LitePolicy(checkpoint, temperature=1.0)
+    compute = policy._log_probs
 
     def noted(chunk: list[Asked]) -> np.ndarray:
         result = compute(chunk)
@@ -74,7 +74,7 @@ def test_a_battle_is_played_alike_alone_and_among_others(
             assert seen.setdefault(key, row.tobytes()) == row.tobytes()
         return result
 
-    monkeypatch.setattr(policy, "_scores", noted)
+    monkeypatch.setattr(policy, "_log_probs", noted)
     alone = {}
     for name, decisions in battles.items():
         policy.begin(name)

@@ -12,6 +12,8 @@ from metamon_ext.arena.tracker import make_tracker
 from metamon_ext.spaces.universal import UniversalState
 
 SEATS = ("p1", "p2")
+TURN_LIMIT = "over the limit of "
+"""How the reason of a battle begins that was too long. Any other reason is trouble."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class BattleResult:
     p1_invalid: int
     p2_invalid: int
     digest: str
+
+    @property
+    def in_trouble(self) -> bool:
+        """Ended by something that should not happen: an error, a dead worker, no progress."""
+        return self.outcome == "unfinished" and not self.reason.startswith(TURN_LIMIT)
 
 
 class Seat:

@@ -23,7 +23,7 @@ from metamon_ext.arena.pool import BATTLES_AT_ONCE, Pool, default_workers
 from metamon_ext.arena.schedule import BattleSpec, derive, matchup
 from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.store import ResultStore
-from metamon_ext.arena.teams import BattleFormat, Team, load_format, load_teams
+from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.errors import UserError
 
@@ -33,6 +33,17 @@ def prepare(battle_format: str, teams: Path | None) -> tuple[BattleFormat, list[
     with Simulator() as simulator:
         found = load_format(battle_format, simulator)
         return found, load_teams(found, teams, simulator)
+
+
+def prepare_set(battle_format: str, team_set: str) -> tuple[BattleFormat, list[Team], str]:
+    """Look up a format and load a team set by its name; what was loaded comes third.
+
+    Raises UserError for what is wrong with either.
+    """
+    with Simulator() as simulator:
+        found = load_format(battle_format, simulator)
+        folder = None if found.random_teams else find_team_set(team_set, battle_format)
+        return found, load_teams(found, folder, simulator), str(folder or "sample")
 
 
 def play_all(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.errors import UserError
@@ -126,6 +128,39 @@ def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
         f"unknown policy {name!r}: use {', '.join(HEURISTICS)}, "
         "the path of a checkpoint, or module:Class"
     )
+
+
+def with_options(name: str, **options: object) -> str:
+    """The name with those of these options (None: not given) that the policy takes and lacks."""
+    factory, own = parse_policy(name)
+    takes = inspect.signature(factory).parameters.keys() - own.keys()
+    query = urlencode({k: v for k, v in options.items() if k in takes and v is not None})
+    return f"{name}{'&' if '?' in name else '?'}{query}" if query else name
+
+
+def identify(name: str) -> dict[str, Any]:
+    """What a policy is, so that a result can be traced and two checkpoints are never mixed up.
+
+    `class`, `options` and, for a policy whose class has `weights(**options) -> Path`, the `weights`
+    file and its `sha256`. Raises UserError for what `parse_policy` refuses, or weights not there.
+    """
+    factory, options = parse_policy(name)
+    known: dict[str, Any] = {
+        "policy": name,
+        "class": f"{factory.__module__}:{factory.__qualname__}",
+        "options": options,
+    }
+    if find_weights := getattr(factory, "weights", None):
+        path = Path(find_weights(**options))
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.sha256()
+                while block := file.read(2**20):
+                    digest.update(block)
+        except OSError as error:
+            raise UserError(f"policy {name!r}: {path}: {error.strerror}") from None
+        known |= {"weights": str(path), "sha256": digest.hexdigest()}
+    return known
 
 
 def make_policy(name: str) -> Policy:

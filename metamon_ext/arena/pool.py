@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.worker import WorkerSettings, work
+from metamon_ext.errors import RunStopped
 
 BATTLES_AT_ONCE = 16
 """Battles that one worker holds."""
@@ -80,6 +81,7 @@ class Pool:
         """
         queue = deque(specs)
         deaths: dict[str, int] = {}
+        in_a_row = 0
         hands = self._hands
         while len(hands) < min(self._workers, len(queue)):
             hands.append(_Hand(self._settings))
@@ -94,6 +96,12 @@ class Pool:
                 except (EOFError, ConnectionResetError):
                     hands.remove(hand)
                     hand.close()
+                    in_a_row += 1
+                    if in_a_row > 2 * ATTEMPTS * self._workers:
+                        raise RunStopped(
+                            f"{in_a_row} workers died one after another, without finishing a "
+                            "battle: see above for why; the same command goes on from here"
+                        ) from None
                     for spec in hand.battles.values():
                         deaths[spec.key] = deaths.get(spec.key, 0) + 1
                         if deaths[spec.key] < ATTEMPTS:
@@ -104,6 +112,7 @@ class Pool:
                     continue
                 if error is not None:
                     raise error(content)
+                in_a_row = 0
                 yield hand.battles.pop(content.key), content
 
 

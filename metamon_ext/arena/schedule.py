@@ -56,23 +56,26 @@ def matchup(
     between them: what the teams and the dice favour, they favour once for either policy. An odd
     number of battles leaves the last pair with one battle.
     """
-    specs = []
-    for i in range(battles):
-        pair, mirrored = divmod(i, 2) if pairs else (i, 0)
-        pair_seed = derive(seed, battle_format.name, p1, p2, pair)
-        rng = random.Random(pair_seed)
-        seats = (p2, p1) if mirrored else (p1, p2)
-        first, second = rng.choice(teams), rng.choice(teams)
-        specs.append(
-            BattleSpec(
-                battle_format.name,
-                battle_format.gen,
-                *seats,
-                pair,
-                mirrored,
-                pair_seed,
-                first,
-                second,
-            )
-        )
-    return specs
+    return [
+        battle(p1, p2, *(divmod(i, 2) if pairs else (i, 0)), battle_format, teams, seed)
+        for i in range(battles)
+    ]
+
+
+def battle(
+    p1: str,
+    p2: str,
+    pair: int,
+    mirrored: int,
+    battle_format: BattleFormat,
+    teams: Sequence[Team],
+    seed: int,
+) -> BattleSpec:
+    """One battle of a matchup; in a mirrored one the two sit in each other's seats."""
+    pair_seed = derive(seed, battle_format.name, p1, p2, pair)
+    rng = random.Random(pair_seed)
+    first, second = rng.choice(teams), rng.choice(teams)
+    seats = (p2, p1) if mirrored else (p1, p2)
+    return BattleSpec(
+        battle_format.name, battle_format.gen, *seats, pair, mirrored, pair_seed, first, second
+    )

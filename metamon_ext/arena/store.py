@@ -9,8 +9,9 @@ from dataclasses import asdict, astuple, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.battle import TURN_LIMIT, BattleResult
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.errors import RunStopped, UserError
 
@@ -112,6 +113,17 @@ class ResultStore:
                 f"cannot write {self.path} ({error}): make room, then go on with --resume"
             ) from None
 
+    def forget_trouble(self) -> int:
+        """Drop the results of battles that trouble has ended, so that they are played again.
+
+        A battle over the turn limit would end so again and stays. Returns how many were dropped.
+        """
+        with self._db:
+            return self._db.execute(
+                "DELETE FROM battles WHERE outcome = 'unfinished' AND reason NOT LIKE ?",
+                (f"{TURN_LIMIT}%",),
+            ).rowcount
+
     def rows(self) -> Iterator[BattleRow]:
         """All results, in the order of their keys."""
         for row in self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM battles ORDER BY key"):
@@ -123,12 +135,20 @@ class ResultStore:
 
 def read_results(path: Path) -> list[BattleRow]:
     """The results of a finished or running run. Raises UserError if there is no such file."""
+    query = f"SELECT {', '.join(_COLUMNS)} FROM battles ORDER BY key"
+    return [BattleRow(*row) for row in query_results(path, query)]
+
+
+def query_results(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
+    """The rows that an SQL query gets from `battles`, which has the fields of a `BattleRow`.
+
+    Nothing is written. Raises UserError if there is no such file.
+    """
     if not path.is_file():
         raise UserError(f"there are no results at {path}")
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
     try:
-        query = f"SELECT {', '.join(_COLUMNS)} FROM battles ORDER BY key"
-        return [BattleRow(*row) for row in db.execute(query)]
+        yield from db.execute(query)
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} is not a results file: {error}") from None
     finally:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from metamon_ext.arena.simulator import Simulator
+from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.errors import UserError
 
 SAMPLE_TEAMS = Path(__file__).with_name("teams")
@@ -42,19 +46,49 @@ def load_format(name: str, simulator: Simulator) -> BattleFormat:
     return BattleFormat(name, description["gen"], description["random_teams"])
 
 
+def find_team_set(name: str, battle_format: str) -> Path | None:
+    """The folder of a team set: one of this path, or Metamon's of this name. None: our `sample`.
+
+    Metamon's sets are looked for in METAMON_CACHE_DIR and, where Metamon is installed, fetched by
+    its downloader. Where there is no `competitive`, which is the usual default, our sample teams
+    take its place and one line on standard error says so. Raises UserError for other names.
+    """
+    if name == "sample":
+        return None
+    if Path(name).is_dir():
+        return Path(name)
+    cache = os.environ.get("METAMON_CACHE_DIR")
+    reason = "METAMON_CACHE_DIR is not set"
+    if cache:
+        for folder in (Path(cache, "teams", name, battle_format), Path(cache, "teams", name)):
+            if folder.is_dir():
+                return folder
+        reason = f"there is no {Path(cache, 'teams', name)}"
+        if has_metamon():
+            try:
+                download = importlib.import_module("metamon.data.download").download_teams
+                return Path(download(battle_format, name))
+            except Exception as error:  # of a dozen kinds, by what is wrong with the network
+                reason = f"Metamon's downloader: {type(error).__name__}"
+    if name != "competitive":
+        raise UserError(f"no team set {name!r} ({reason}): name a folder of teams, or sample")
+    print(f"the team set competitive is not here ({reason}): playing our sample", file=sys.stderr)
+    return None
+
+
 def load_teams(
     battle_format: BattleFormat, folder: Path | None, simulator: Simulator
 ) -> list[Team]:
     """The team set of a format: a folder of Showdown exports, or our sample teams.
 
-    Files are `*.{format}_team` or `*.txt`. Raises UserError, with every team that the simulator's
-    validator refuses and its reasons, unless all of them are legal.
+    Files are `*.{format}_team`, in folders of it too, or `*.txt`. Raises UserError, with every team
+    that the simulator's validator refuses and its reasons, unless all of them are legal.
     """
     if battle_format.random_teams:
         return [Team("random", None)]
     name = battle_format.name
     source = folder or SAMPLE_TEAMS / name
-    files = sorted({*source.glob(f"*.{name}_team"), *source.glob("*.txt")})
+    files = sorted({*source.rglob(f"*.{name}_team"), *source.glob("*.txt")})
     if not files:
         cure = (
             f"put Showdown exports named *.{name}_team or *.txt there"

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.battle import SEATS, BattleResult, RunningBattle, Seat
+from metamon_ext.arena.battle import SEATS, TURN_LIMIT, BattleResult, RunningBattle, Seat
 from metamon_ext.arena.policy import Policy, make_policy
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.simulator import Simulator, SimulatorError
@@ -148,7 +148,7 @@ class Worker:
             self._end(battle, end["winner"] or "tie")
             return []
         if battle.turn > self._settings.turn_limit:
-            self._end(battle, "unfinished", f"over {self._settings.turn_limit} turns")
+            self._end(battle, "unfinished", f"{TURN_LIMIT}{self._settings.turn_limit} turns")
             return []
         return waiting
 

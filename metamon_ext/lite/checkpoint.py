@@ -21,10 +21,14 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         torch.save(content | {"format": FORMAT}, temporary)
 
 
+def checkpoint_file(path: Path) -> Path:
+    """The checkpoint itself, or that in a run's folder."""
+    return path / CHECKPOINT if path.is_dir() else path
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint, or that of a run's folder. Raises UserError if it is none of ours."""
-    if path.is_dir():
-        path = path / CHECKPOINT
+    path = checkpoint_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -8,9 +8,9 @@
 An action is described by what it does, not by its index, so that what is learned of one move holds
 for every other like it.
 
-The critics do without the memory. From a battle so far one can tell who plays, and a critic that
-knows who plays blames an action for the company it keeps: what only careless players do looks bad,
-however good it is.
+The critics do without the memory. The thought is that from a battle so far one can tell who plays,
+and that a critic that knows who plays blames an action for the company it keeps. In our runs this
+was not separated from chance (59.8 +- 3.9 % against 56.9 +- 3.8 % with memory), but it is cheaper.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamon_ext.lite.checkpoint import load_model
+from metamon_ext.lite.checkpoint import checkpoint_file, load_model
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.observations import MatchupObservationSpace
 from metamon_ext.spaces.universal import UniversalState
@@ -46,21 +46,18 @@ class LitePolicy:
     Args:
         checkpoint: a run's folder, or the file in it.
         temperature: actions are drawn from pi(a|s)^(1/temperature); 0 takes the likeliest.
-        critic_weight: beta of the critic-weighted policy (Wang et al. 2020, arXiv:2006.15134), pi
-            replaced by pi(a|s) exp(beta Q(s, a)), Q being the mean of the critics.
     """
 
-    def __init__(
-        self,
-        checkpoint: str | Path,
-        temperature: float | str = 1.0,
-        critic_weight: float | str = 0.0,
-    ) -> None:
+    def __init__(self, checkpoint: str | Path, temperature: float | str = 1.0) -> None:
         torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
         self._model = load_model(Path(checkpoint))
         self._temperature = float(temperature)
-        self._critic_weight = float(critic_weight)
         self._memories: dict[str, _Memory] = {}
+
+    @staticmethod
+    def weights(checkpoint: str | Path, **_: object) -> Path:
+        """The file that the network comes from."""
+        return checkpoint_file(Path(checkpoint))
 
     def begin(self, battle_id: str) -> None:
         self._memories[battle_id] = _Memory(self._model.sizes["context_dim"])
@@ -72,12 +69,12 @@ class LitePolicy:
         actions: list[int] = []
         for first in range(0, len(decisions), CHUNK):
             chunk = decisions[first : first + CHUNK]
-            for decision, scores in zip(chunk, self._scores(chunk), strict=False):
-                actions.append(self._choose(decision, scores))
+            for decision, log_probs in zip(chunk, self._log_probs(chunk), strict=False):
+                actions.append(self._choose(decision, log_probs))
         return actions
 
-    def _scores(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
-        """log pi + beta Q in up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""
+    def _log_probs(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
+        """log pi in up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""
         model = self._model
         state = np.zeros((CHUNK, MatchupObservationSpace.state_dim), np.float32)
         actions = np.zeros((CHUNK, NUM_ACTIONS, MatchupObservationSpace.action_dim), np.float32)
@@ -91,17 +88,16 @@ class LitePolicy:
             legal[row, decision.legal_actions] = True
             h[row] = memory.before
         with torch.inference_mode():
-            log_probs, q, h = model.step(
+            log_probs, _, h = model.step(
                 torch.from_numpy(state), torch.from_numpy(actions), torch.from_numpy(legal), h
             )
-            scores = log_probs + self._critic_weight * q.mean(dim=-1)
         for memory, after in zip(memories, h, strict=False):
             memory.after = after
-        return scores.numpy()
+        return log_probs.numpy()
 
-    def _choose(self, decision: Decision, scores: NDArray[np.float32]) -> int:
+    def _choose(self, decision: Decision, log_probs: NDArray[np.float32]) -> int:
         legal = decision.legal_actions
-        scores = scores[legal].astype(np.float64)
+        scores = log_probs[legal].astype(np.float64)
         if self._temperature == 0:
             return legal[int(scores.argmax())]
         weights = np.exp((scores - scores.max()) / self._temperature)

@@ -128,6 +128,13 @@ class MetamonPolicy:
         self._memories: dict[str, Memory] = {}
         spare_the_collector()
 
+    @staticmethod
+    def weights(model: str, checkpoint: int | str | None = None, **_: object) -> Path:
+        """The file that the network comes from, fetched where it is not here yet."""
+        found = find_model(model)
+        epoch = found.default_checkpoint if checkpoint is None else int(checkpoint)
+        return Path(found.get_path_to_checkpoint(epoch))
+
     def begin(self, battle_id: str) -> None:
         space = self._model.observation_space
         space = copy.deepcopy(space, {id(space.tokenizer): space.tokenizer})

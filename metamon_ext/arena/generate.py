@@ -1,0 +1,224 @@
+"""`metamon-ext generate_selfplay_data`: battles to learn from, and where each of them came from."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.play import (
+    add_seat_arguments,
+    play_missing,
+    positive,
+    prepare_set,
+    team_set_id,
+)
+from metamon_ext.arena.policy import identify, with_options
+from metamon_ext.arena.pool import Pool
+from metamon_ext.arena.schedule import BattleSpec, battle, derive
+from metamon_ext.arena.simulator import SIMULATOR_VERSION
+from metamon_ext.arena.store import BattleRow, ResultStore
+from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.data.trajectory import whole_file
+from metamon_ext.errors import RunStopped, UserError
+
+MANIFEST = "manifest.json"
+PACKAGES = ("metamon_ext", "metamon", "amago", "poke-env", "torch")
+
+Draw = Callable[[int], tuple[str, str]]
+"""The number of a battle -> who plays it."""
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext generate_selfplay_data`."""
+    parser = commands.add_parser(
+        "generate_selfplay_data", help="battles of a model, of two, or of a weighted population"
+    )
+    parser.add_argument("--model", help="a policy: see `metamon-ext models`")
+    parser.add_argument("--opponent_model", help="default: the model itself")
+    parser.add_argument(
+        "--population",
+        type=Path,
+        help='a JSON file {"policy": weight, ...} to draw the opponents from, or, without --model, '
+        "both players",
+    )
+    parser.add_argument(
+        "--num_battles", type=positive, required=True, help="won or lost; ties come on top"
+    )
+    parser.add_argument("--output_dir", type=Path, required=True)
+    add_seat_arguments(parser)
+    add_team_set(parser)
+    parser.add_argument(
+        "--parallel_instances",
+        type=positive,
+        default=32,
+        help="battles at the same time; --workers processes share them",
+    )
+    parser.add_argument("--temperature", type=float, help="of the models; heuristics have none")
+    parser.add_argument("--turn_limit", type=positive, default=1000)
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def add_team_set(parser: argparse.ArgumentParser) -> None:
+    """The flags for teams and for how Metamon's models look at a battle."""
+    parser.add_argument(
+        "--team_set",
+        default="competitive",
+        help="a team set of Metamon's, a folder of Showdown exports, or sample (ours)",
+    )
+    parser.add_argument(
+        "--battle_backend",
+        choices=["metamon", "pokeagent", "poke-env"],
+        help="of Metamon's models; default: each model's own",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 1 if trouble has left battles unfinished: the same command plays them again."""
+    weights = population_of(args)
+    policies = {
+        name: with_options(name, temperature=args.temperature, battle_backend=args.battle_backend)
+        for name in dict.fromkeys([args.model or next(iter(weights)), *weights])
+    }
+    players = {name: identify(policy) for name, policy in policies.items()}
+    battle_format, teams, team_set = prepare_set(args.battle_format, args.team_set)
+    settings = {name: getattr(args, name) for name in ("battle_format", "seed", "turn_limit")}
+    settings |= {"model": args.model, "opponents": weights, "teams": team_set_id(teams)}
+    settings["policies"] = {name: [p["policy"], p.get("sha256")] for name, p in players.items()}
+    draw = drawer(args.model, weights, args.seed)
+    with closing(ResultStore(args.output_dir / "results.sqlite", settings, True)) as store:
+        workers = min(args.workers, args.parallel_instances)
+        worker_settings = WorkerSettings(
+            args.turn_limit, trajectories=args.output_dir, date=store.created, aliases=policies
+        )
+        at_once = -(-args.parallel_instances // workers)
+        try:
+            with Pool(worker_settings, workers, at_once) as pool:
+                play_decided(
+                    args.num_battles,
+                    lambda i: battle(*draw(i), i, 0, battle_format, teams, args.seed),
+                    pool,
+                    store,
+                )
+        finally:
+            about = manifest(list(store.rows()), store, settings, players, team_set)
+            with whole_file(args.output_dir / MANIFEST) as temporary:
+                temporary.write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
+    if args.json:
+        print(orjson.dumps(about).decode())
+    else:
+        print(
+            f"{about['battles']} battles, {about['trajectories']} trajectories in "
+            f"{args.output_dir / args.battle_format} ({about['ties']} ties, "
+            f"{about['unfinished']} unfinished); {MANIFEST} says where they came from"
+        )
+    return int(any(row["in_trouble"] for row in about["unfinished_reasons"]))
+
+
+def population_of(args: argparse.Namespace) -> dict[str, float]:
+    """The opponents and their weights. Raises UserError for flags that do not go together."""
+    if args.population is None:
+        if args.model is None:
+            raise UserError("who is to play? name a --model, or a --population file")
+        return {args.opponent_model or args.model: 1.0}
+    if args.opponent_model is not None:
+        raise UserError("--opponent_model and --population exclude each other: leave one out")
+    cure = f'{args.population} must hold {{"policy": weight, ...}} with weights above 0'
+    try:
+        weights = json.loads(args.population.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{cure}: {error}") from None
+    if not isinstance(weights, dict) or not weights:
+        raise UserError(cure)
+    if not all(type(w) in (int, float) and 0 < w < float("inf") for w in weights.values()):
+        raise UserError(cure)
+    return weights
+
+
+def drawer(model: str | None, weights: Mapping[str, float], seed: int) -> Draw:
+    """The model against opponents in the proportion of their weights, in either seat in turn;
+    without a model two of these, drawn one by one."""
+    names = list(weights)
+
+    def draw(number: int) -> tuple[str, str]:
+        rng = random.Random(derive(seed, "players", number))
+        first, second = rng.choices(names, list(weights.values()), k=2)
+        pair = (model or first, second)
+        return pair if number % 2 == 0 else (pair[1], pair[0])
+
+    return draw
+
+
+def play_decided(
+    wanted: int, spec_of: Callable[[int], BattleSpec], pool: Pool, store: ResultStore
+) -> None:
+    """Play until exactly so many battles are won or lost, as the files can hold no others.
+
+    For each one tied or over the turn limit another is played. One in trouble is not replaced: it
+    is to be played again. Raises UserError if there are more than `wanted` already, RunStopped if
+    hardly any battle is decided.
+    """
+    store.forget_trouble()
+    known: dict[str, BattleResult] = {row.key: row for row in store.rows()}
+    if (held := sum(not _is_void(result) for result in known.values())) > wanted:
+        raise UserError(f"{store.path} holds {held} battles: ask for at least as many")
+    specs: list[BattleSpec] = []
+    while (lacking := wanted - sum(not _is_void(known[spec.key]) for spec in specs)) > 0:
+        if len(specs) > 4 * wanted + 100:
+            raise RunStopped(f"{wanted - lacking} of {len(specs)} battles were won or lost: enough")
+        specs += [spec_of(i) for i in range(len(specs), len(specs) + lacking)]
+        missing = [spec for spec in specs if spec.key not in known]
+        known |= play_missing(missing, pool, store, "battles")
+
+
+def _is_void(result: BattleResult) -> bool:
+    """Neither won nor lost, and never will be."""
+    return result.outcome in ("tie", "unfinished") and not result.in_trouble
+
+
+def manifest(
+    rows: list[BattleRow],
+    store: ResultStore,
+    settings: Mapping[str, Any],
+    players: Mapping[str, Any],
+    team_set: str,
+) -> dict[str, Any]:
+    """Who made this data, from what, and how it went: enough to trace it, or to make it again."""
+    outcomes = Counter(row.outcome for row in rows)
+    decided = outcomes["p1"] + outcomes["p2"]
+    unfinished = Counter((r.reason, r.in_trouble) for r in rows if r.outcome == "unfinished")
+    versions = {"python": platform.python_version(), "pokemon-showdown": SIMULATOR_VERSION}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "created": f"{store.created.isoformat()}Z",
+        "battles": decided,
+        "trajectories": 2 * decided,
+        "ties": outcomes["tie"],
+        "unfinished": outcomes["unfinished"],
+        "unfinished_reasons": [
+            {"reason": reason, "in_trouble": trouble, "battles": count}
+            for (reason, trouble), count in unfinished.items()
+        ],
+        "decisions": sum(row.p1_decisions + row.p2_decisions for row in rows),
+        "invalid_decisions": sum(row.p1_invalid + row.p2_invalid for row in rows),
+        "settings": settings,
+        "team_set": team_set,
+        "team_files": sorted({team for row in rows for team in (row.p1_team, row.p2_team)}),
+        "players": players,
+        "versions": versions,
+    }
