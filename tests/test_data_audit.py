@@ -21,6 +21,14 @@ from metamon_ext.data.commands import add_parsers
 from metamon_ext.data.judge import REASONS, judge
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import UserError
+from tests.helpers_replays import (
+    PLACEHOLDER,
+    make_pokechamp,
+    make_replay,
+    write_lines,
+    write_parquet,
+    write_replay,
+)
 from tests.helpers_states import (
     make_battle,
     make_move,
@@ -263,3 +271,141 @@ def test_the_command_answers_with_an_exit_code(
         with pytest.raises(SystemExit) as caught:
             run(*wrong)
         assert caught.value.code == 2
+
+
+def test_raw_replays_are_judged_and_described(tmp_path: Path) -> None:
+    for number in range(4):
+        write_replay(tmp_path, number, ratings=(1500 + number, 1400 + number))
+    write_replay(tmp_path, 4, players=("Red", "blue"), ratings=("", ""))
+    write_replay(tmp_path, 5, end="|tie")
+    write_replay(tmp_path, 6, log=make_replay(0)["log"])
+    report = audit([tmp_path]).to_dict()
+    assert report["verdict"] == "usable after quarantine"
+    assert (report["files"], report["usable_files"], report["decisions"]) == (7, 5, 0)
+    assert report["kinds"] == {"raw replay": 5} and report["formats"] == {"gen1ou": 5}
+    assert report["turns_per_replay"] == {"min": 6, "median": 6, "max": 6}
+    assert report["ratings"] == {"known": 4, "min": 1400, "median": 1401.5, "max": 1403}
+    assert report["months"] == {"2016-01": 5}
+    people = {"names": 2, "examples": ["Red", "blue"], "replays_with_chat": 5}
+    assert report["people"] == people
+    assert {name: entry["files"] for name, entry in report["reasons"].items()} == {
+        "no_winner": 1,
+        "duplicate": 1,
+    }
+
+
+def test_both_kinds_may_lie_in_one_tree(tmp_path: Path) -> None:
+    write_battle(tmp_path)
+    write_replay(tmp_path)
+    write_lines(tmp_path / "more.jsonl", map(make_pokechamp, range(3)))
+    report = audit([tmp_path])
+    assert report.kinds == {"raw replay": 4, "trajectory": 1} and not report.reasons
+    assert report.outcomes == {"WIN": 1} and report.mixed_folders == {}
+
+
+def test_formats_that_lie_side_by_side_are_named(tmp_path: Path) -> None:
+    for battle_format in ("gen1ou", "gen2ou"):
+        name = make_name(battle_id=f"metamon-{battle_format}-1")
+        write_trajectory(tmp_path / "mixed", name, *make_battle(format=battle_format))
+    report = audit([tmp_path])
+    assert report.mixed_folders == {str(tmp_path / "mixed"): ["gen1ou", "gen2ou"]}
+    output = io.StringIO()
+    print_audit(Console(file=output, width=100), report)
+    assert "mixed holds gen1ou, gen2ou side by side" in output.getvalue()
+
+
+def test_real_names_and_chat_are_a_fault_only_when_asked(tmp_path: Path) -> None:
+    human = make_name(battle_id="gen1ou-1", player="Red", opponent="mist98895")
+    write_trajectory(tmp_path / "gen1ou", human, *make_battle(1))
+    write_battle(tmp_path, 2)  # agents' names are nobody's
+    write_replay(tmp_path, 0)
+    report = audit([tmp_path])
+    assert (report.people, report.chats, report.verdict) == ({"Red"}, 1, "usable")
+    report = audit([tmp_path], forbid_usernames=True)
+    assert report.reasons == {"usernames": 2} and report.usable_files == 1
+    assert sorted(example.split(": ")[-1] for example in report.examples["usernames"]) == [
+        "Red",
+        "chat",
+    ]
+
+
+WORDS = "placeholders: every record looked at has an empty log"
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "files"])
+def test_a_download_of_placeholders_is_recognised_by_a_sample(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metamon_ext.data.audit.PROBE", 40)
+    content = [PLACEHOLDER] * 2000
+    if kind == "jsonl":
+        write_lines(tmp_path / "a.jsonl", content)
+    elif kind == "parquet":
+        write_parquet(tmp_path / "a.parquet", content, rows=100)
+    else:
+        for number in range(100):
+            (tmp_path / f"game_{number}.json").write_text(json.dumps(PLACEHOLDER))
+    assert run("audit", tmp_path, "--quarantine", tmp_path.parent / f"{kind}-aside") == 1
+    assert WORDS in " ".join(capsys.readouterr().out.split())
+    assert run("audit", tmp_path, "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["placeholders"] and report["sampled"] and report["verdict"] == "unusable"
+    assert 20 <= report["files"] <= 40
+    assert not (tmp_path.parent / f"{kind}-aside").exists()
+
+
+def test_one_battle_among_placeholders_makes_the_audit_look_at_all(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", [make_replay(), *[PLACEHOLDER] * 30])
+    report = audit([tmp_path])
+    assert (report.files, report.reasons, report.placeholders) == (31, {"empty_log": 30}, False)
+    assert report.verdict == "unusable" and not report.sampled
+
+
+def test_a_sample_is_called_one(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", map(make_replay, range(300)))
+    report = audit([tmp_path], sample_size=20)
+    assert (report.files, report.sampled) == (20, True)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: no"):
+        audit([tmp_path / "empty"], sample_size=20)
+
+
+def test_quarantine_moves_bad_files_by_reason_and_lists_bad_records(tmp_path: Path) -> None:
+    root, aside = tmp_path / "data", tmp_path / "aside"
+    good = [write_battle(root, 0), write_replay(root, 1)]
+    tie = write_replay(root, 2, end="|tie")
+    broken = root / "gen1ou" / "broken.json.lz4"
+    broken.write_bytes(b"broken")
+    lines = write_lines(root / "a.jsonl", [make_replay(3), make_replay(4, end=""), [], PLACEHOLDER])
+    before = {path: path.read_bytes() for path in (*good, tie, broken, lines)}
+
+    report = audit([root], quarantine=aside)
+    assert report.reasons.total() == 5
+    moved = {
+        tie: aside / "no_winner" / "gen1" / "ou" / tie.name,
+        broken: aside / "unreadable" / "gen1ou" / broken.name,
+    }
+    after = {moved.get(path, path): content for path, content in before.items()}
+    found = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {*after, aside / "records.jsonl"}
+    assert all(path.read_bytes() == content for path, content in after.items())
+    listed = [json.loads(line) for line in (aside / "records.jsonl").read_text().splitlines()]
+    assert [line["reason"] for line in listed] == ["no_winner", "not_a_trajectory", "empty_log"]
+    assert listed[0]["where"] == f"{lines}:2"
+
+    assert audit(good).verdict == "usable"
+    write_replay(root, 2, end="|tie")
+    audit([root], quarantine=aside)
+    assert (aside / "no_winner" / "gen1" / "ou" / f"2~{tie.name}").read_bytes() == before[tie]
+
+
+def test_a_quarantine_inside_of_what_it_guards_is_refused(tmp_path: Path) -> None:
+    file = write_battle(tmp_path / "data")
+    for aside in (tmp_path / "data" / "aside", tmp_path, tmp_path / "data"):
+        with pytest.raises(UserError, match="lie in each other"):
+            audit([tmp_path / "data"], quarantine=aside)
+    (tmp_path / "file").touch()
+    (tmp_path / "data" / "bad.json").touch()
+    with pytest.raises(UserError, match=r"cannot move .*bad\.json: Not a directory"):
+        audit([tmp_path / "data"], quarantine=tmp_path / "file")
+    assert file.exists() and (tmp_path / "data" / "bad.json").exists()

@@ -2,7 +2,8 @@
 
 `.json`, `.json.gz` and `.json.lz4` hold one battle. `.jsonl` and `.ndjson` (also `.gz`) hold one a
 line, `.parquet` one a row, `.tar` (also `.tar.gz`, `.tar.lz4`) one a member. None is ever unpacked
-as a whole, and no battle larger than `MAX_UNPACKED_BYTES` is.
+as a whole, and no battle larger than `MAX_UNPACKED_BYTES` is, nor a replay that is larger than
+`MAX_REPLAY_BYTES`.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ from metamon_ext.data.trajectory import (
 )
 from metamon_ext.errors import UserError
 
+MAX_REPLAY_BYTES = 2**23
+"""A turn takes half a kilobyte of a log and the simulator ends a battle at 1,000 turns."""
 MAX_ROW_GROUP = 2**31
 """Parquet is unpacked by the row group: about the largest that anybody writes."""
 REPLAY_COLUMNS = frozenset(
-    """id format formatid players log uploadtime rating winner
+    """id format formatid log uploadtime rating winner
     battle_id gamemode text month_year elo""".split()  # noqa: SIM905
 )
-"""What is read of a parquet file: the columns of Metamon's raw replays and of PokéChamp's."""
+"""What is read of a parquet file: of the columns of Metamon's raw replays and of PokéChamp's."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class Record:
 
     def text(self) -> bytes:
         """The battle's JSON. Raises TrajectoryError: `unreadable` or `too_big`."""
-        return unpack(self.file) if self.data is None else decompress(self.where, self.data)
+        most = MAX_REPLAY_BYTES if self.where.name.endswith(".gz") else MAX_UNPACKED_BYTES
+        if self.data is None:
+            return unpack(self.file, most)
+        return decompress(self.where, self.data, most)
 
 
 Records = Iterator[Record | TrajectoryError]
@@ -131,17 +137,17 @@ def _lines(file: Path, at_most: int | None) -> Records:
                 start = stream.tell()
                 if spread and at_most and start < (goal := size * (number - 1) // at_most):
                     stream.seek(goal)
-                    stream.readline(MAX_UNPACKED_BYTES)
+                    stream.readline(MAX_REPLAY_BYTES)
                     start = stream.tell()
-                line = stream.readline(MAX_UNPACKED_BYTES + 1)
+                line = stream.readline(MAX_REPLAY_BYTES + 1)
                 if not line:
                     return
                 where = Path(f"{file}:{f'byte {start}' if spread else number}")
-                if len(line) > MAX_UNPACKED_BYTES:
-                    detail = f"a line of more than {MAX_UNPACKED_BYTES:,} bytes"
+                if len(line) > MAX_REPLAY_BYTES:
+                    detail = f"a line of more than {MAX_REPLAY_BYTES:,} bytes"
                     yield TrajectoryError(where, "too_big", detail)
                     while line and not line.endswith(b"\n"):
-                        line = stream.readline(MAX_UNPACKED_BYTES)
+                        line = stream.readline(MAX_REPLAY_BYTES)
                 elif not line.isspace():
                     yield Record(file, where, line)
     except Exception as error:
@@ -189,11 +195,10 @@ def _rows(file: Path, at_most: int | None) -> Records:
             yield TrajectoryError(file, "not_a_replay", "has no column of a replay")
             return
         # A text that a million rows share is kept once, not a million times.
-        shared = [name for name in names if name != "players"]
         groups = range(metadata.num_row_groups)
         step = max(1, len(groups) // at_most) if at_most else 1
         share = max(1, at_most // len(groups[::step])) if at_most and groups else None
-        with parquet.ParquetFile(file, read_dictionary=shared) as table:
+        with parquet.ParquetFile(file, read_dictionary=names) as table:
             for group in groups[::step]:
                 size = metadata.row_group(group).total_byte_size
                 if not 0 <= size <= min(MAX_ROW_GROUP, 2**26 + 1000 * file.stat().st_size):
@@ -205,12 +210,24 @@ def _rows(file: Path, at_most: int | None) -> Records:
                 for number, (batch, row) in enumerate(islice(rows, share), 1):
                     where = Path(f"{file}:group {group} row {number}")
                     try:
-                        content = {name: batch.column(name)[row].as_py() for name in names}
+                        cells = {name: batch.column(name)[row] for name in names}
+                        if sum(map(_size, cells.values())) > MAX_REPLAY_BYTES:
+                            detail = f"more than {MAX_REPLAY_BYTES:,} bytes"
+                            yield TrajectoryError(where, "too_big", detail)
+                            continue
+                        content = {name: cell.as_py() for name, cell in cells.items()}
                         yield Record(file, where, orjson.dumps(content, default=str))
                     except (ValueError, TypeError) as error:
                         yield _unreadable(where, error)
     except Exception as error:  # Arrow's errors have no common parent
         yield _unreadable(file, error)
+
+
+def _size(cell: Any) -> int:
+    """Bytes of a text in an Arrow column, without a copy of it."""
+    value = getattr(cell, "value", None)  # of one that is shared
+    buffer = getattr(value, "as_buffer", None)
+    return buffer().size if buffer is not None else 0
 
 
 def need_pyarrow() -> Any:
