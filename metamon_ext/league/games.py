@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-_COLUMN = {1.0: 0, 0.5: 1, 0.0: 2}
+WIN, TIE, LOSS, UNFINISHED = range(4)
+"""Outcomes for the first player of a battle, where they are numbers."""
+
+_OUTCOME = {1.0: WIN, 0.5: TIE, 0.0: LOSS}
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class HeadToHead:
 class Games:
     """Games by columns, in order: as good as a list of `Game`, at 33 bytes each.
 
-    `a` and `b` (n,) are indices into `players`, `pair` (n,) as in `Game`, and `outcome` (n,) is 0
-    where `a` won, 1 for a tie and 2 where `b` won.
+    `a` and `b` (n,) are indices into `players`, `pair` (n,) as in `Game`, and `outcome` (n,) is
+    WIN, TIE or LOSS of `a`.
     """
 
     players: Sequence[str]
@@ -71,7 +74,7 @@ class Games:
                 index.setdefault(game.player_a, len(index)),
                 index.setdefault(game.player_b, len(index)),
                 game.pair,
-                _COLUMN[game.score],
+                _OUTCOME[game.score],
             )
             for game in games
         ]
