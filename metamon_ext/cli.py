@@ -26,7 +26,8 @@ COMMANDS = {
     "benchmark": "metamon_ext.arena.benchmark",
     "cache": "metamon_ext.data.cache_commands",
     "audit": "metamon_ext.data.commands",
-    "filter": "metamon_ext.data.commands",
+    "filter_selfplay_data": "metamon_ext.arena.filtering",
+    "filter": "metamon_ext.arena.filtering",
 }
 """Command -> the module whose `add_parsers` registers it."""
 

@@ -29,10 +29,9 @@ from metamon_ext.arena.schedule import BattleSpec, battle, derive
 from metamon_ext.arena.simulator import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arena.worker import WorkerSettings
-from metamon_ext.data.trajectory import whole_file
+from metamon_ext.data.trajectory import MANIFEST, whole_file
 from metamon_ext.errors import RunStopped, UserError
 
-MANIFEST = "manifest.json"
 PACKAGES = ("metamon_ext", "metamon", "amago", "poke-env", "torch")
 
 Draw = Callable[[int], tuple[str, str]]

@@ -1,4 +1,4 @@
-"""`metamon-ext audit` and `metamon-ext filter`."""
+"""`metamon-ext audit`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import orjson
 from rich.console import Console
 
 from metamon_ext.data.audit import audit
-from metamon_ext.data.audit_report import print_audit, print_reasons
-from metamon_ext.data.filter import FilterRules, filter_trajectories, filtering_stats
+from metamon_ext.data.audit_report import print_audit
 
 
 def add_parsers(subparsers: Any) -> None:
-    """Add both commands to what `ArgumentParser.add_subparsers` gave."""
+    """Add the command to what `ArgumentParser.add_subparsers` gave."""
     parser = _add(
         subparsers, "audit", run_audit, "judge trajectories or raw replays: are they fit to train?"
     )
@@ -37,15 +36,6 @@ def add_parsers(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--forbid_usernames", action="store_true", help="real names and chat are faults"
-    )
-
-    parser = _add(subparsers, "filter", run_filter, "set bad trajectories aside, link good ones")
-    parser.add_argument("--input_dir", type=Path, required=True, help="is only read")
-    parser.add_argument("--output_dir", type=Path, required=True, help="gets {format}/ folders")
-    parser.add_argument("--min_decisions", type=_positive, default=1, help="drop shorter battles")
-    parser.add_argument("--max_decisions", type=_positive, help="drop longer battles")
-    parser.add_argument(
-        "--keep_cut_off", action="store_true", help="keep battles stopped by a turn limit"
     )
 
 
@@ -82,22 +72,3 @@ def run_audit(args: argparse.Namespace) -> int:
     else:
         print_audit(Console(), report)
     return 1 if report.verdict == "unusable" else 0
-
-
-def run_filter(args: argparse.Namespace) -> int:
-    """Exit code 0, or 1 when no file was worth keeping."""
-    rules = FilterRules(args.min_decisions, args.max_decisions, args.keep_cut_off)
-    report = filter_trajectories(
-        args.input_dir, args.output_dir, rules, args.workers, show_progress=True
-    )
-    if args.json:
-        print(orjson.dumps(filtering_stats(report, rules)).decode())
-    else:
-        console = Console()
-        print_reasons(console, report)
-        console.print(
-            f"Kept {report.usable_files:,} of {report.files:,} files, "
-            f"{report.decisions:,} decisions.",
-            highlight=False,
-        )
-    return 0 if report.usable_files else 1

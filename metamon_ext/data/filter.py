@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+from collections import defaultdict
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,39 +16,71 @@ import orjson
 from metamon_ext.data.audit import judge_all
 from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.judge import Verdict, judge_trajectory
-from metamon_ext.data.trajectory import FILTERING_STATS, trajectory_files, whole_file
+from metamon_ext.data.trajectory import (
+    FILTERING_STATS,
+    TrajectoryName,
+    trajectory_files,
+    whole_file,
+)
 from metamon_ext.errors import UserError
 
 
 @dataclass(frozen=True)
-class FilterRules:
-    """Which files without a fault are kept: those of min to max decisions (None: no limit).
+class BattleRecord:
+    """What is known of a trajectory's battle beside the file: its turns, and of the player whose
+    trajectory it is, how many decisions there were and how many choices were not legal."""
 
+    turns: int
+    decisions: int
+    invalid: int
+
+
+RecordOf = Callable[[Path], "BattleRecord | None"]
+
+
+@dataclass(frozen=True)
+class FilterRules:
+    """Which files without a fault are kept: those of min to max decisions and turns (None: no
+    limit), with at most `max_invalid_rate` of the player's choices invalid.
+
+    Turns and invalid choices are in no file; they come from the record of the battle. Without one
+    decisions stand for turns, of which there are a few more, and the rate is not known.
     `keep_cut_off` keeps battles cut off by a turn limit too, which Metamon saves as losses.
     """
 
     min_decisions: int = 1
     max_decisions: int | None = None
     keep_cut_off: bool = False
+    min_turns: int = 0
+    max_turns: int | None = None
+    max_invalid_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if self.max_decisions is not None and self.max_decisions < self.min_decisions:
-            raise UserError(
-                f"max_decisions ({self.max_decisions}) is below min_decisions "
-                f"({self.min_decisions}): nothing could be kept"
-            )
+        for what in ("decisions", "turns"):
+            low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if high is not None and high < low:
+                raise UserError(
+                    f"max_{what} ({high}) is below min_{what} ({low}): nothing could be kept"
+                )
 
-    def apply(self, verdict: Verdict) -> Verdict:
+    def apply(self, verdict: Verdict, record: BattleRecord | None = None) -> Verdict:
         """The same verdict, with a reason if these rules drop the file, without if they keep it."""
         if verdict.reason == "cut_off" and self.keep_cut_off:
             verdict = replace(verdict, reason=None, detail="")
         if verdict.reason is not None:
             return verdict
-        detail = f"{verdict.decisions} decisions"
-        if verdict.decisions < self.min_decisions:
-            return replace(verdict, reason="too_short", detail=detail)
-        if self.max_decisions is not None and verdict.decisions > self.max_decisions:
-            return replace(verdict, reason="too_long", detail=detail)
+        turns = record.turns if record else verdict.decisions
+        for value, low, high, unit in (
+            (verdict.decisions, self.min_decisions, self.max_decisions, "decisions"),
+            (turns, self.min_turns, self.max_turns, "turns" if record else "decisions"),
+        ):
+            if value < low:
+                return replace(verdict, reason="too_short", detail=f"{value} {unit}")
+            if high is not None and value > high:
+                return replace(verdict, reason="too_long", detail=f"{value} {unit}")
+        rate = record.invalid / max(record.decisions, 1) if record else 0.0
+        if self.max_invalid_rate is not None and rate > self.max_invalid_rate:
+            return replace(verdict, reason="invalid_choices", detail=f"{rate:.1%} of its choices")
         return verdict
 
 
@@ -55,14 +90,26 @@ def filter_trajectories(
     rules: FilterRules | None = None,
     workers: int = 1,
     show_progress: bool = False,
-) -> AuditReport:
+    record_of: RecordOf | None = None,
+    balance_seed: int | None = None,
+    dry_run: bool = False,
+) -> tuple[AuditReport, dict[str, Any]]:
     """Hard-link (or copy) the files worth keeping to `output_dir/{format}/`, under their names.
 
-    Writes `output_dir/filtering_stats.json` and returns what was found, with the reasons of all
-    files that were not kept. `input_dir` is only read. A second run changes nothing, and a run
-    over a grown `input_dir` adds to the output. Nothing is ever deleted: an `output_dir` that
-    holds other trajectories is refused. Raises UserError for this and for folders that cannot be
-    read or written.
+    Writes `output_dir/filtering_stats.json`. `input_dir` is only read. A second run changes
+    nothing, and a run over a grown `input_dir` adds to the output. Nothing is ever deleted: an
+    `output_dir` that holds other trajectories is refused. Raises UserError for this and for folders
+    that cannot be read or written. Memory grows by about 1 KB a file.
+
+    Args:
+        record_of: what is known of a file's battle.
+        balance_seed: with one, as many wins as losses of each player are kept, and the seed says
+            which of the surplus are dropped.
+        dry_run: only count.
+
+    Returns:
+        What was found, with the reasons of all files that were not kept, and what
+        `filtering_stats.json` holds.
     """
     rules = rules or FilterRules()
     source, destination = input_dir.resolve(), output_dir.resolve()
@@ -73,42 +120,79 @@ def filter_trajectories(
         raise UserError(f"{input_dir}: no .json.lz4 or .json file in it or below")
 
     report = AuditReport()
-    kept: dict[Path, Path] = {}
+    unrecorded = 0
+    good: dict[Path, Verdict] = {}
     for verdict in judge_all(paths, workers, show_progress, len(paths), judge_trajectory):
-        verdict = rules.apply(verdict)
+        record = record_of(verdict.path) if record_of and verdict.reason is None else None
+        unrecorded += record is None and verdict.reason is None
+        verdict = rules.apply(verdict, record)
         target = output_dir / verdict.format / verdict.path.name
-        if verdict.reason is None and target in kept:
-            verdict = replace(verdict, reason="same_name", detail=f"as {kept[target]}")
+        if verdict.reason is None and target in good:
+            verdict = replace(verdict, reason="same_name", detail=f"as {good[target].path}")
         if verdict.reason is None:
-            kept[target] = verdict.path
+            good[target] = verdict
+        else:
+            report.add(verdict)
+    if balance_seed is not None:
+        for target in surplus_outcomes(list(good), balance_seed):
+            detail = f"{good[target].outcome} that no other outcome weighs up"
+            report.add(replace(good.pop(target), reason="surplus_outcome", detail=detail))
+    for verdict in good.values():
         report.add(verdict)
 
+    stats = filtering_stats(report, rules) | {"files_without_record": unrecorded}
+    stats["balance_seed"] = balance_seed
+    if dry_run:
+        return report, stats
     try:
-        _refuse_strangers(output_dir, kept)
-        for folder in {target.parent for target in kept} | {output_dir}:
+        _refuse_strangers(output_dir, good)
+        for folder in {target.parent for target in good} | {output_dir}:
             folder.mkdir(parents=True, exist_ok=True)
-        for target, path in kept.items():
-            _place(path, target)
+        for target, verdict in good.items():
+            _place(verdict.path, target)
         with whole_file(output_dir / FILTERING_STATS) as temporary:
-            stats = filtering_stats(report, rules)
             temporary.write_bytes(orjson.dumps(stats, option=orjson.OPT_INDENT_2))
     except OSError as error:
         raise UserError(f"cannot write {output_dir}: {error.strerror}") from error
-    return report
+    return report, stats
+
+
+def surplus_outcomes(files: Sequence[Path], seed: int) -> list[Path]:
+    """The files to drop so that each player has as many wins as losses in each folder.
+
+    Which ones depends on the seed and the files' names alone, not on their order.
+    """
+    by_player: defaultdict[tuple[Path, str], dict[str, list[Path]]] = defaultdict(
+        lambda: {"WIN": [], "LOSS": []}
+    )
+    for file in files:
+        name = TrajectoryName.parse(file.name)
+        by_player[file.parent, name.player][name.outcome].append(file)
+
+    def lot(file: Path) -> bytes:
+        return hashlib.blake2b(f"{seed}/{file.name}".encode(), digest_size=8).digest()
+
+    surplus = []
+    for outcomes in by_player.values():
+        fewer = min(map(len, outcomes.values()))
+        for same in outcomes.values():
+            surplus += sorted(same, key=lot)[fewer:]
+    return surplus
 
 
 def filtering_stats(report: AuditReport, rules: FilterRules) -> dict[str, Any]:
-    """What `filtering_stats.json` holds: how many files came in, were kept and why not."""
+    """How many files came in, were kept and why not."""
     return {
         "input_files": report.files,
         "kept_files": report.usable_files,
         "kept_decisions": report.decisions,
+        "kept_outcomes": dict(sorted(report.outcomes.items())),
         "rules": rules,
         "reasons": report.to_dict()["reasons"],
     }
 
 
-def _refuse_strangers(output_dir: Path, kept: dict[Path, Path]) -> None:
+def _refuse_strangers(output_dir: Path, kept: Container[Path]) -> None:
     if not output_dir.exists():
         return
     strangers = [path for path in trajectory_files(output_dir) if path not in kept]

@@ -49,8 +49,10 @@ REASONS = {
     "duplicate": "holds the same text, byte for byte, as a file before it",
     # Given by the filter only:
     "same_name": "has the name and format of a file before it",
-    "too_short": "has fewer decisions than asked for",
-    "too_long": "has more decisions than asked for",
+    "too_short": "has fewer decisions or turns than asked for",
+    "too_long": "has more decisions or turns than asked for",
+    "invalid_choices": "has more invalid choices of its player than asked for",
+    "surplus_outcome": "is left over when a player's wins and losses are balanced",
     # Given by the cache only:
     "unobservable": "makes the observation space, the reward or the tokenizer fail",
 }

@@ -29,6 +29,8 @@ from metamon_ext.errors import UserError
 BLANK_ACTION = -1
 EXTENSIONS = (".json.lz4", ".json")
 FILTERING_STATS = "filtering_stats.json"
+MANIFEST = "manifest.json"
+NOT_DATA = (FILTERING_STATS, MANIFEST)
 # A decision takes 5 KB of JSON and the simulator ends a battle at 1,000 turns: 5 MB is a long one.
 MAX_UNPACKED_BYTES = 32 * 2**20
 MAX_PLAYER_NAME = 64
@@ -276,8 +278,8 @@ def read_trajectory(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> Trajecto
 
 
 def is_trajectory_file(name: str, endings: tuple[str, ...] = EXTENSIONS) -> bool:
-    """By its name: hidden files and our own `filtering_stats.json` are none."""
-    return name.endswith(endings) and not name.startswith(".") and name != FILTERING_STATS
+    """By its name: hidden files and those that our own commands leave beside data are none."""
+    return name.endswith(endings) and not name.startswith(".") and name not in NOT_DATA
 
 
 def trajectory_files(root: Path, endings: tuple[str, ...] = EXTENSIONS) -> Iterator[Path]:

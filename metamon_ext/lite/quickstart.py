@@ -111,7 +111,7 @@ class Quickstart:
     def clean(self) -> None:
         """Audit the trajectories, and set aside what should not be learned from."""
         raw = self.folder / "selfplay" / "trajectories"
-        report = filter_trajectories(raw, self.data, FilterRules(min_decisions=2), self.workers)
+        report, _ = filter_trajectories(raw, self.data, FilterRules(min_decisions=2), self.workers)
         print_audit(console, report)
         if report.verdict == "unusable":
             raise UserError(f"the trajectories in {raw} are unusable: see the audit above")

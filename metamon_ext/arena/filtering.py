@@ -1,0 +1,122 @@
+"""`metamon-ext filter_selfplay_data`: set bad battles aside, link the good ones."""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+
+from metamon_ext.arena.play import positive
+from metamon_ext.arena.pool import default_workers
+from metamon_ext.data.audit_report import print_reasons
+from metamon_ext.data.filter import BattleRecord, FilterRules, filter_trajectories
+from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext filter_selfplay_data`, and `filter`, the same in short."""
+    parser = commands.add_parser(
+        "filter_selfplay_data", aliases=["filter"], help="set bad battles aside, link good ones"
+    )
+    parser.add_argument("--input_dir", type=Path, required=True, help="is only read")
+    parser.add_argument("--output_dir", type=Path, required=True, help="gets {format}/ folders")
+    parser.add_argument(
+        "--max_invalid_rate",
+        type=float,
+        default=0.05,
+        help="of the player's choices that the arena recorded as invalid",
+    )
+    parser.add_argument("--min_turns", type=int, default=10, help="drop shorter battles")
+    parser.add_argument("--max_turns", type=int, default=1000, help="drop longer battles")
+    parser.add_argument("--min_decisions", type=positive, default=1, help="of the player")
+    parser.add_argument("--max_decisions", type=positive)
+    parser.add_argument(
+        "--keep_cut_off", action="store_true", help="keep battles stopped by a turn limit"
+    )
+    parser.add_argument(
+        "--balance_outcomes", action="store_true", help="as many wins as losses of each player"
+    )
+    parser.add_argument("--seed", type=int, default=42, help="which of a surplus are dropped")
+    parser.add_argument("--dry_run", action="store_true", help="only count")
+    parser.add_argument("--workers", type=positive, default=default_workers())
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0, or 1 when no file was worth keeping."""
+    rules = FilterRules(
+        args.min_decisions,
+        args.max_decisions,
+        args.keep_cut_off,
+        args.min_turns,
+        args.max_turns,
+        args.max_invalid_rate,
+    )
+    with closing(Records(args.input_dir)) as records:
+        report, stats = filter_trajectories(
+            args.input_dir,
+            args.output_dir,
+            rules,
+            args.workers,
+            show_progress=True,
+            record_of=records.of,
+            balance_seed=args.seed if args.balance_outcomes else None,
+            dry_run=args.dry_run,
+        )
+    if args.json:
+        print(orjson.dumps(stats).decode())
+    else:
+        console = Console()
+        print_reasons(console, report)
+        if lost := stats["files_without_record"]:
+            print(
+                f"{lost:,} files have no results.sqlite of their battle beside them: decisions "
+                "stand for turns, and invalid choices are not known."
+            )
+        verb = "Would keep" if args.dry_run else "Kept"
+        print(
+            f"{verb} {report.usable_files:,} of {report.files:,} files, "
+            f"{report.decisions:,} decisions."
+        )
+    return 0 if report.usable_files else 1
+
+
+class Records:
+    """What the `results.sqlite` in a folder, in the one above it or in those in it say."""
+
+    def __init__(self, folder: Path) -> None:
+        files = [folder.parent / "results.sqlite", *sorted(folder.glob("results.sqlite"))]
+        files += sorted(folder.glob("*/results.sqlite"))
+        self._stores = [
+            sqlite3.connect(f"file:{file}?mode=ro", uri=True) for file in files if file.is_file()
+        ]
+
+    def of(self, path: Path) -> BattleRecord | None:
+        """The record of a trajectory: its seat is the winner's or the other, by its outcome."""
+        try:
+            name = TrajectoryName.parse(path.name)
+            key = f"{int(name.battle_id.rpartition('-')[2]):016x}"
+        except (TrajectoryError, ValueError):
+            return None
+        for store in self._stores:
+            try:
+                row = store.execute(
+                    "SELECT outcome, turns, p1_decisions, p1_invalid, p2_decisions, p2_invalid "
+                    "FROM battles WHERE key = ?",
+                    (key,),
+                ).fetchone()
+            except sqlite3.DatabaseError:
+                continue
+            if row and row[0] in ("p1", "p2"):
+                first = (row[0] == "p1") == (name.outcome == "WIN")
+                return BattleRecord(row[1], *(row[2:4] if first else row[4:6]))
+        return None
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()

@@ -1,0 +1,185 @@
+"""`metamon-ext self_play_tournament`: everybody against everybody, in mirrored pairs of battles."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from metamon_ext.arena.commands import list_models
+from metamon_ext.arena.generate import add_team_set
+from metamon_ext.arena.play import add_seat_arguments, positive, prepare_set, team_set_id
+from metamon_ext.arena.policy import identify, with_options
+from metamon_ext.arena.pool import Pool
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.store import BattleRow, ResultStore
+from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.errors import UserError
+from metamon_ext.league.exports import results_of, write_battle_logs, write_json
+from metamon_ext.league.ratings import bradley_terry
+from metamon_ext.league.report import print_tables
+from metamon_ext.league.rounds import (
+    Adaptive,
+    Arrangement,
+    Pairing,
+    Plan,
+    Sequential,
+    fixed,
+    outcomes_of,
+    play_rounds,
+)
+from metamon_ext.league.sprt import Sprt, pentanomial
+from metamon_ext.league.tournament import games_of
+
+LOOK = 8
+"""Mirrored pairs between two looks at a matchup."""
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext self_play_tournament`."""
+    parser = commands.add_parser("self_play_tournament", help="who is better, of many players")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="see --list_models")
+    parser.add_argument("--list_models", action="store_true", help="who can play here")
+    parser.add_argument("--save_dir", type=Path, default=Path("runs"), help="for --list_models")
+    parser.add_argument("--output_dir", type=Path)
+    parser.add_argument("--battles_per_matchup", type=positive, default=200)
+    add_seat_arguments(parser)
+    add_team_set(parser)
+    parser.add_argument("--turn_limit", type=positive, default=1000)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--sprt",
+        nargs=2,
+        type=float,
+        metavar=("ELO0", "ELO1"),
+        help="a matchup ends when it is decided whether the player named first is ELO1 stronger "
+        "rather than ELO0, at error rates of 5 %%; --battles_per_matchup is the most it may take",
+    )
+    how.add_argument(
+        "--adaptive",
+        action="store_true",
+        help="battles go where the ratings are least certain; --battles_per_matchup is the mean",
+    )
+    parser.add_argument("--gauntlet", metavar="MODEL", help="only this one against the rest")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="insist that --output_dir holds a run to go on with (it is gone on with anyway)",
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 1 if trouble has left battles unfinished: the same command plays them again."""
+    if args.list_models:
+        return list_models(args)
+    if not args.models or args.output_dir is None:
+        raise UserError("--models and --output_dir are needed; --list_models says who can play")
+    results = args.output_dir / "results.sqlite"
+    if args.resume and not results.is_file():
+        raise UserError(f"there is no run to resume in {args.output_dir}: leave --resume out")
+    if args.battle_backend and not has_metamon():
+        Console(stderr=True).print("--battle_backend is for Metamon's models: none can be here")
+    policies = {
+        name: with_options(name, battle_backend=args.battle_backend) for name in args.models
+    }
+    players = {name: identify(policy) for name, policy in policies.items()}
+    pairings = pairings_of(args.models, args.gauntlet)
+    battle_format, teams, team_set = prepare_set(args.battle_format, args.team_set)
+    names = "battle_format battles_per_matchup seed turn_limit models gauntlet sprt adaptive"
+    settings = {name: getattr(args, name) for name in names.split()}
+    settings |= {"teams": team_set_id(teams), "team_set": team_set}
+    settings["policies"] = {name: [p["policy"], p.get("sha256")] for name, p in players.items()}
+    plan = plan_of(args, pairings)
+    with closing(ResultStore(results, settings, resume=True)) as store:
+        store.forget_trouble()
+        worker_settings = WorkerSettings(
+            args.turn_limit,
+            trajectories=args.output_dir / "trajectories",
+            date=store.created,
+            aliases=policies,
+        )
+        arrangement = Arrangement(battle_format, teams, args.seed)
+        specs: list[BattleSpec] = []
+        try:
+            with Pool(worker_settings, args.workers) as pool:
+                specs = play_rounds(plan, arrangement, pool, store)
+        finally:  # what there is, if the run was stopped on the way
+            rows = in_order(specs, list(store.rows()))
+            verdicts = verdicts_of(plan, rows) if specs else {}
+            content = results_of(rows, settings, players, verdicts)
+            write_battle_logs(args.output_dir / "team_results", rows)
+            write_json(args.output_dir / "tournament_results.json", content)
+    _report(args, rows, content)
+    return int(any(row.in_trouble for row in rows))
+
+
+def pairings_of(models: Sequence[str], gauntlet: str | None) -> list[Pairing]:
+    """Who meets whom, the one listed first as the first player; in a gauntlet the candidate."""
+    if twice := [name for name in dict.fromkeys(models) if models.count(name) > 1]:
+        raise UserError(f"{twice[0]} is listed twice in --models: name every player once")
+    if gauntlet is None:
+        if len(models) < 2:
+            raise UserError("a tournament needs at least two --models")
+        return list(combinations(models, 2))
+    others = [name for name in models if name != gauntlet]
+    if len(others) == len(models) or not others:
+        raise UserError(f"--gauntlet {gauntlet} must be one of at least two --models")
+    return [(gauntlet, name) for name in others]
+
+
+def plan_of(args: argparse.Namespace, pairings: Sequence[Pairing]) -> Plan:
+    """The plan that the flags ask for."""
+    if args.sprt:
+        return Sequential(pairings, Sprt(*args.sprt), args.battles_per_matchup, LOOK)
+    if args.adaptive:
+        return Adaptive(pairings, args.battles_per_matchup * len(pairings), LOOK)
+    return fixed(pairings, args.battles_per_matchup)
+
+
+def in_order(specs: Sequence[BattleSpec], rows: Sequence[BattleRow]) -> list[BattleRow]:
+    """Results in the order of the schedule; the rest, where a run was stopped, after them."""
+    place = {spec.key: i for i, spec in enumerate(specs)}
+    return sorted(rows, key=lambda row: (place.get(row.key, len(place)), row.key))
+
+
+def verdicts_of(plan: Plan, rows: Sequence[BattleRow]) -> dict[Pairing, dict[str, Any]]:
+    """How the sequential tests ended, with Elo differences that allow for the early stop."""
+    if not isinstance(plan, Sequential):
+        return {}
+    verdicts = {}
+    for pairing, outcomes in outcomes_of(rows, dict.fromkeys(plan.pairings, 0)).items():
+        counts = pentanomial(outcomes)
+        state = plan.test.state(counts)
+        verdicts[pairing] = {"verdict": state.verdict, "llr": state.llr, "pairs": state.pairs}
+        if state.pairs:
+            estimate = plan.test.estimate(counts, plan.look)
+            verdicts[pairing] |= {"elo": estimate.elo, "low": estimate.low, "high": estimate.high}
+    return verdicts
+
+
+def _report(args: argparse.Namespace, rows: Sequence[BattleRow], content: dict[str, Any]) -> None:
+    if args.json:
+        print(orjson.dumps(content).decode())
+        return
+    games, unfinished = games_of(rows)
+    print_tables(Console(), bradley_terry(games), games, unfinished)
+    for verdict in content["sprt"]:
+        line = f"{verdict['player']} - {verdict['opponent']}: {verdict['verdict']}"
+        if "elo" in verdict:
+            line += " ({elo:+.0f} Elo, {low:+.0f} to {high:+.0f}, {pairs} pairs)".format(**verdict)
+        print(line)
+    for reason, count in content["unfinished_reasons"].items():
+        Console(stderr=True).print(f"unfinished, {count} times: {reason}", highlight=False)
+    print(
+        f"{len(rows)} battles in {args.output_dir}; next: metamon-ext visualize_results "
+        f"--tournament_dir {args.output_dir}"
+    )
