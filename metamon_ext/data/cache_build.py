@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from dataclasses import dataclass, replace
-from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +115,6 @@ _job: tuple[Path, Featurizer, bool]
 def _begin(source: Path, featurizer: Featurizer, keep_cut_off: bool) -> None:
     global _job
     _job = source, featurizer, keep_cut_off
-    if parent_process() is not None:
-        gc.disable()  # a battle is 100,000 objects, and none of them in a cycle
 
 
 def _make(name: str) -> _Made:

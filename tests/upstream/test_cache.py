@@ -1,0 +1,210 @@
+"""A cache gives AMAGO what Metamon's own data set gives, tensor for tensor."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from amago.loading import Batch, MixtureOfDatasets, RLData_pad_collate, RLDataset
+from metamon import interface
+from metamon.data import MetamonDataset
+from metamon.interface import TokenizedObservationSpace
+from metamon.rl.metamon_to_amago import MetamonAMAGODataset
+from metamon.tokenizer import get_tokenizer
+from torch.utils.data import DataLoader
+
+from metamon_ext.data.cache_build import build
+from metamon_ext.data.cache_verify import verify
+from metamon_ext.data.trajectory import read_trajectory, trajectory_files, write_trajectory
+from metamon_ext.errors import UserError
+from metamon_ext.upstream.cache import MetamonFeaturizer
+from metamon_ext.upstream.cached_dataset import CachedDataset, cached_dataset
+from metamon_ext.upstream.register import register_spaces
+from tests.upstream.helpers import copy_battles
+
+register_spaces()
+TOKENIZER = "DefaultObservationSpace-v1"
+NAMES = ("TeamPreviewObservationSpace", "DefaultShapedReward", TOKENIZER, "DefaultActionSpace")
+SPACES = sorted(interface.ALL_OBSERVATION_SPACES.keys() - {"PatchPokeAgentTeraBug"})
+"""All but the one that takes another space."""
+
+
+@pytest.fixture(scope="module")
+def battles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded battles of every format, one with choices that were not revealed."""
+    root = copy_battles(tmp_path_factory.mktemp("cache"))
+    file = next(trajectory_files(root / "gen9ou"))
+    trajectory = read_trajectory(file)
+    actions = [-1 if i % 3 == 0 else action for i, action in enumerate(trajectory.actions)]
+    write_trajectory(file.parent, trajectory.name, trajectory.states, [*actions[:-1], -1])
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(battles: Path) -> Path:
+    folder = battles.with_name("battles.mmap")
+    build(battles, folder, MetamonFeaturizer.named(*NAMES))
+    return folder
+
+
+def metamons(battles: Path, cached: CachedDataset, *names: str) -> MetamonAMAGODataset:
+    """Metamon's data set, with its files in the order of the cache."""
+    obs_space, reward, tokenizer, action_space = names
+    dataset = MetamonDataset(
+        dset_root=str(battles),
+        observation_space=TokenizedObservationSpace(
+            interface.get_observation_space(obs_space), get_tokenizer(tokenizer)
+        ),
+        action_space=interface.get_action_space(action_space),
+        reward_function=interface.get_reward_function(reward),
+        formats=[folder.name for folder in battles.iterdir() if folder.is_dir()],
+    )
+    order = [str(cached.cache.path(i)) for i in cached.chosen]
+    assert set(order) <= set(dataset.filenames)
+    dataset.filenames = order
+    return MetamonAMAGODataset(dataset, dset_name=cached.dset_name)
+
+
+def assert_same(a: Batch, b: Batch) -> None:
+    assert a.obs.keys() == b.obs.keys()
+    pairs = [(a.obs[key], b.obs[key]) for key in b.obs]
+    names = ("rl2s", "rews", "dones", "actions", "time_idxs")
+    pairs += [(getattr(a, name), getattr(b, name)) for name in names]
+    for ours, theirs in pairs:
+        assert ours.dtype == theirs.dtype
+        assert torch.equal(ours, theirs)
+
+
+def batches(dataset: RLDataset, workers: int = 0, context: str | None = None) -> list[Batch]:
+    dataset.configure(24, max_seq_len=16, padded_sampling="none", has_edit_rights=False)
+    random.seed(5)
+    torch.manual_seed(5)
+    loader = DataLoader(
+        dataset,
+        batch_size=6,
+        collate_fn=RLData_pad_collate,
+        num_workers=workers,
+        multiprocessing_context=context,
+    )
+    return list(loader)
+
+
+@pytest.mark.parametrize("obs_space", SPACES)
+def test_every_observation_space_comes_out_as_metamon_has_it(
+    battles: Path, tmp_path: Path, obs_space: str
+) -> None:
+    names = (obs_space, "AggressiveShapedReward", TOKENIZER, "MinimalActionSpace")
+    if obs_space == "DefaultObservationSpace":  # words that a vocabulary does not know are -1
+        names = (obs_space, "PotentialShapedReward", "DefaultObservationSpace-v0", names[3])
+    report = build(battles, tmp_path / "c.mmap", MetamonFeaturizer.named(*names))
+    assert report.set_aside == {}
+    cached = CachedDataset(str(tmp_path / "c.mmap"))
+    theirs = metamons(battles, cached, *names)
+    for i, filename in enumerate(theirs.parsed_replay_dset.filenames):
+        content = theirs.parsed_replay_dset.load_filename(filename)
+        wanted = RLData_pad_collate([theirs._process_data(content)])
+        assert_same(RLData_pad_collate([cached.trajectory(i)]), wanted)
+
+
+def test_the_same_batches_as_without_the_cache(battles: Path, cache: Path) -> None:
+    ours = CachedDataset(str(cache))
+    theirs = metamons(battles, ours, *NAMES)
+    for mine, yours in zip(batches(ours), batches(theirs), strict=True):
+        assert_same(mine, yours)
+    missing = torch.cat([batch.obs["missing_action_mask"].flatten() for batch in batches(ours)])
+    assert (missing == 1).any() and (missing == 0).any()
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_in_workers_of_a_data_loader(battles: Path, cache: Path, context: str) -> None:
+    ours = CachedDataset(str(cache))
+    assert ours.trajectory(0)  # the files are mapped before a fork
+    mine = batches(ours, workers=2, context=context)
+    yours = batches(metamons(battles, ours, *NAMES), workers=2, context="fork")
+    for one, other in zip(mine, yours, strict=True):
+        assert_same(one, other)
+
+
+def test_verify_compares_with_metamon_and_names_a_difference(cache: Path, tmp_path: Path) -> None:
+    featurizer = MetamonFeaturizer.of_cache(cache)
+    report = verify(cache, featurizer, every=1)
+    assert report.faults == [] and report.compared == report.trajectories >= 12
+    wrong = Path(shutil.copytree(cache, tmp_path / "wrong.mmap"))
+    rewards = wrong / "rows.bin"
+    data = bytearray(rewards.read_bytes())
+    place = featurizer.row.fields["rewards"][1]
+    data[place + 3] ^= 0x80  # the sign of the first reward
+    data[place] ^= 1
+    rewards.write_bytes(data)
+    assert verify(wrong, featurizer).faults[0].endswith("its rows are damaged")
+
+
+def test_a_file_that_metamon_cannot_observe_is_set_aside(battles: Path, tmp_path: Path) -> None:
+    file = next(trajectory_files(battles / "gen1ou"))
+    trajectory = read_trajectory(file)
+    for state in trajectory.states:
+        for move in state["player_active_pokemon"]["moves"]:
+            move["max_pp"] = 0
+    write_trajectory(
+        tmp_path / "d" / "gen1ou", trajectory.name, trajectory.states, trajectory.actions
+    )
+    shutil.copy(list(trajectory_files(battles / "gen1ou"))[1], tmp_path / "d" / "gen1ou")
+    report = build(tmp_path / "d", tmp_path / "c.mmap", MetamonFeaturizer.named(*NAMES))
+    assert (report.trajectories, report.set_aside) == (1, {"unobservable": 1})
+
+
+def test_a_learner_that_expects_something_else_is_refused(cache: Path) -> None:
+    space = interface.get_observation_space(NAMES[0])
+    tokens, actions = get_tokenizer(TOKENIZER), interface.DefaultActionSpace()
+    other = get_tokenizer("allreplays-v3")
+    other.name = TOKENIZER  # the words count, not the name
+    reward, margin = interface.DefaultShapedReward(), interface.BinaryReward()
+    for spaces, what in [
+        ((TokenizedObservationSpace(space, other), actions, reward), "words"),
+        ((TokenizedObservationSpace(space, tokens), actions, margin), "reward"),
+        (
+            (TokenizedObservationSpace(space, tokens), interface.MinimalActionSpace(), reward),
+            "action_space",
+        ),
+    ]:
+        with pytest.raises(UserError, match=f"{what} is"):
+            cached_dataset([str(cache)], None, *spaces)
+
+
+def test_caches_are_mixed_by_weight_and_filtered(cache: Path) -> None:
+    mixed = cached_dataset(
+        [f"{cache}?formats=gen1ou&wins_losses_both=wins", f"{cache}?formats=gen9ou"],
+        [3, 1],
+        TokenizedObservationSpace(
+            interface.get_observation_space(NAMES[0]), get_tokenizer(NAMES[2])
+        ),
+        interface.DefaultActionSpace(),
+        interface.DefaultShapedReward(),
+    )
+    assert isinstance(mixed, MixtureOfDatasets)
+    assert mixed.sampling_weights == [0.75, 0.25]
+    first, second = mixed.all_datasets
+    formats, index = first.cache.header.formats, first.cache.index
+    assert {formats[one] for one in index["format"][list(first.chosen)]} == {"gen1ou"}
+    assert index["won"][list(first.chosen)].all()
+    assert {formats[one] for one in index["format"][list(second.chosen)]} == {"gen9ou"}
+    random.seed(0)
+    drawn = Counter(random.choice(first.chosen) for _ in range(300))
+    assert drawn.keys() == set(first.chosen)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 2.0], [-1.0], [0.0], [float("nan")]])
+def test_weights_that_do_not_fit_are_refused(cache: Path, weights: list[float]) -> None:
+    spaces = MetamonFeaturizer.of_cache(cache)._reader
+    with pytest.raises(UserError, match="one each, not negative"):
+        cached_dataset(
+            [str(cache)],
+            weights,
+            spaces.observation_space,
+            spaces.action_space,
+            spaces.reward_function,
+        )
