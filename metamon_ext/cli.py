@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "metamon_ext.upstream.evaluate",
     "benchmark": "metamon_ext.arena.benchmark",
     "cache": "metamon_ext.data.cache_commands",
+    "download_pokechamp": "metamon_ext.data.pokechamp",
     "audit": "metamon_ext.data.commands",
     "filter_selfplay_data": "metamon_ext.arena.filtering",
     "filter": "metamon_ext.arena.filtering",

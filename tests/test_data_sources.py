@@ -113,6 +113,11 @@ def test_a_parquet_file_of_something_else_is_no_replay(tmp_path: Path) -> None:
     assert reasons(path) == ["not_a_replay"]
 
 
+def test_a_row_of_nothing_is_one_bad_record(tmp_path: Path) -> None:
+    rows = [make_replay(0), dict.fromkeys(make_replay()), make_replay(1)]
+    assert reasons(write_parquet(tmp_path / "a.parquet", rows)) == [None, "not_a_replay", None]
+
+
 def test_files_are_found_and_what_is_not_there_is_named(tmp_path: Path) -> None:
     for name in ("b/a.parquet", "a.tar", "c.jsonl", "x.csv", ".a.tar", "filtering_stats.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

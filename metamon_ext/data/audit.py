@@ -85,7 +85,7 @@ def judge_all(
 ) -> Iterator[Verdict]:
     """Judge what `judge` takes on `workers` processes, in order, finding duplicates among it.
 
-    `total` is how many there are, where that is known. Raises UserError when a process dies.
+    `total` is how many there are, where that is known. Raises RunStopped when a process dies.
     """
     seen: set[bytes] = set()
     verdicts = map_in_order(judge, sources, workers)

@@ -44,13 +44,18 @@ class AuditReport:
     chats: int = 0
     sampled: bool = False
 
-    def add(self, verdict: Verdict) -> None:
+    def count(self, example: str, reason: str | None) -> None:
+        """Count one battle: a good one, or one with a reason, which `example` may illustrate."""
         self.files += 1
+        if reason is not None:
+            self.reasons[reason] += 1
+            if len(self.examples[reason]) < EXAMPLES:
+                self.examples[reason].append(_printable(example))
+
+    def add(self, verdict: Verdict) -> None:
+        """Count one battle, and what is in it if it is a good one."""
+        self.count(f"{verdict.path}: {verdict.detail}", verdict.reason)
         if verdict.reason is not None:
-            self.reasons[verdict.reason] += 1
-            if len(self.examples[verdict.reason]) < EXAMPLES:
-                example = f"{verdict.path}: {verdict.detail}"
-                self.examples[verdict.reason].append(_printable(example))
             return
         self.kinds[verdict.kind] += 1
         self.formats[verdict.format] += 1
@@ -136,6 +141,14 @@ def _printable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
+def placeholder_words(looked_at: int) -> str:
+    """What there is to say of a download without battles."""
+    return (
+        f"placeholders: every record looked at has an empty log ({looked_at:,} looked at), "
+        "there are no battles in this download"
+    )
+
+
 def print_audit(console: Console, report: AuditReport) -> None:
     """Show what is in the files, what is wrong with them, and the verdict."""
 
@@ -178,10 +191,7 @@ def print_audit(console: Console, report: AuditReport) -> None:
         )
     print_reasons(console, report)
     if report.placeholders:
-        say(
-            f"placeholders: every record looked at has an empty log ({report.files:,} looked at). "
-            "There are no battles in this download."
-        )
+        say(placeholder_words(report.files))
     console.print(f"Verdict: [bold]{report.verdict}[/bold]")
 
 

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-from metamon_ext.errors import UserError
+from metamon_ext.errors import RunStopped
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ def map_in_order(
 
     The results come in the order of the items, of which only a few chunks are taken ahead. No
     process is started for less than a chunk, nor for one worker. `initializer(*initargs)` runs
-    once in each process. Raises UserError when a process dies.
+    once in each process. Raises RunStopped when a process dies.
     """
     items = iter(items)
     head = list(islice(items, chunk))
@@ -50,7 +50,7 @@ def map_in_order(
         while waiting:
             yield from waiting.popleft().result()
     except BrokenProcessPool:
-        raise UserError("a worker died, perhaps for memory: try with one worker") from None
+        raise RunStopped("a worker died, perhaps for memory: try with one worker") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -224,10 +224,10 @@ def _rows(file: Path, at_most: int | None) -> Records:
 
 
 def _size(cell: Any) -> int:
-    """Bytes of a text in an Arrow column, without a copy of it."""
+    """Bytes of a text in an Arrow column, without a copy of it; 0 for anything else."""
     value = getattr(cell, "value", None)  # of one that is shared
-    buffer = getattr(value, "as_buffer", None)
-    return buffer().size if buffer is not None else 0
+    buffer = value.as_buffer() if hasattr(value, "as_buffer") else None
+    return buffer.size if buffer is not None else 0
 
 
 def need_pyarrow() -> Any:

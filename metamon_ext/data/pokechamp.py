@@ -1,0 +1,309 @@
+"""`metamon-ext download_pokechamp`: human battles as raw replays that Metamon's parser reads.
+
+PokéChamp (Karten et al., 2025, arXiv 2503.04094) came with two million battles of Pokémon
+Showdown's ladder, `milkkarten/pokechamp` on the Hugging Face hub. A record has `text` (the log),
+`elo` (a range: `1200-1399`, `1800+`), `gamemode`, `battle_id` and `month_year`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import track
+
+from metamon_ext.data.audit import PROBE
+from metamon_ext.data.audit_report import AuditReport, placeholder_words, print_reasons
+from metamon_ext.data.processes import map_in_order
+from metamon_ext.data.raw import read_replay
+from metamon_ext.data.sources import Record, Records, data_files, records
+from metamon_ext.data.trajectory import TrajectoryError, parse_json, whole_file
+from metamon_ext.errors import RunStopped, UserError
+
+DATASET = "milkkarten/pokechamp"
+JOURNAL = ".download.sqlite"
+COMMIT_EVERY = 200
+NOT_WANTED = frozenset(("low_rating", "other_format", "same_name"))
+"""Why a battle that could be read is not kept."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which battles are kept: of these formats (none named: of all), with no player below
+    `min_elo`; the rating of a battle is the lower one of its players, 0 where it is not known."""
+
+    min_elo: int = 0
+    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A record's raw replay at `path` below the output, or the reason why there is none."""
+
+    where: str
+    path: Path = Path()
+    data: bytes = b""
+    reason: str = ""
+    detail: str = ""
+
+
+def prepare(record: Record | TrajectoryError, wanted: Wanted) -> Prepared:
+    """Judge a record and make a raw replay of it. Raises nothing."""
+    if isinstance(record, TrajectoryError):
+        return Prepared(str(record.where), reason=record.reason, detail=record.detail)
+    where = str(record.where)
+    try:
+        replay = read_replay(record.where, parse_json(record.where, record.text()))
+    except TrajectoryError as error:
+        return Prepared(where, reason=error.reason, detail=error.detail)
+    if wanted.formats and replay.format not in wanted.formats:
+        return Prepared(where, reason="other_format", detail=replay.format)
+    if (replay.rating or 0) < wanted.min_elo:
+        rating = "unrated" if replay.rating is None else str(replay.rating)
+        return Prepared(where, reason="low_rating", detail=rating)
+    data = orjson.dumps(replay.to_json())
+    return Prepared(where, replay.path(Path()), data)
+
+
+def download(
+    output_dir: Path,
+    wanted: Wanted | None = None,
+    max_games: int | None = None,
+    source: Path | None = None,
+    workers: int = 1,
+    revision: str | None = None,
+    show_progress: bool = False,
+) -> AuditReport:
+    """Write the wanted battles to `output_dir/gen1/ou/{id}.json`, up to `max_games` in all.
+
+    Args:
+        output_dir: one download's; run again, it goes on where it was, however it was ended.
+        source: a file or folder of records instead of the hub; `revision` is the hub's.
+        workers: processes that judge and rewrite what one process reads.
+
+    Returns how many records were read, and why some were not kept. Raises RunStopped where `PROBE`
+    records in a row are placeholders, or no battles at all, where the hub fails and where the disk
+    is full; UserError for an `output_dir` of another download.
+    """
+    wanted = wanted or Wanted()
+    settings = _settings(output_dir, wanted, source, revision)
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        journal = Journal(output_dir, settings)
+    except OSError as error:
+        raise UserError(f"cannot write {output_dir}: {error.strerror}") from None
+    try:
+        if max_games is not None and journal.kept >= max_games:
+            return journal.report
+        stream = _hub(revision, journal.report.files) if source is None else _local(source)
+        if source is not None:
+            stream = islice(stream, journal.report.files, None)
+        results = map_in_order(partial(prepare, wanted=wanted), stream, workers)
+        stderr = Console(stderr=True)
+        hidden = not (show_progress and stderr.is_terminal)
+        for result in track(results, "reading", total=None, console=stderr, disable=hidden):
+            journal.take(result)
+            if max_games is not None and journal.kept >= max_games:
+                break
+        journal.commit()
+        return journal.report
+    except (OSError, sqlite3.Error) as error:
+        detail = getattr(error, "strerror", None) or error
+        raise RunStopped(f"cannot write {output_dir}: {detail}; run it again to go on") from None
+    finally:
+        journal.close()
+
+
+class Journal:
+    """What a download has done so far, in one SQLite file that a killed run leaves consistent.
+
+    A battle is written before it is counted, so that what was not counted is written again. Raises
+    UserError where another run is at work, or `settings` are not those that it began with.
+    """
+
+    def __init__(self, output_dir: Path, settings: dict[str, Any]) -> None:
+        self.output_dir = output_dir
+        self._database = sqlite3.connect(output_dir / JOURNAL, timeout=0, isolation_level=None)
+        try:
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._database.execute("BEGIN EXCLUSIVE")
+            self._database.execute("CREATE TABLE IF NOT EXISTS kept (id TEXT PRIMARY KEY)")
+            self._database.execute("CREATE TABLE IF NOT EXISTS state (json TEXT)")
+            row = self._database.execute("SELECT json FROM state").fetchone()
+        except sqlite3.Error as error:
+            self._database.close()
+            raise UserError(
+                f"{output_dir} is being written by another run, or is damaged ({error})"
+            ) from None
+        fresh: dict[str, Any] = {"settings": settings, "reasons": {}, "files": 0}
+        state = orjson.loads(row[0]) if row else fresh
+        if state["settings"] != settings:
+            self._database.close()
+            changed = [key for key in settings if settings[key] != state["settings"].get(key)]
+            raise UserError(
+                f"{output_dir} holds a download with another {' and '.join(changed)}: "
+                "use another folder"
+            )
+        self.settings = settings
+        self.barren: int = state.get("barren", 0)  # records in a row that are no battles
+        self.empty: int = state.get("empty", 0)  # of these, placeholders
+        self.report = AuditReport(files=state["files"], reasons=Counter(state["reasons"]))
+        self._refuse_barren()
+
+    @property
+    def kept(self) -> int:
+        """Battles written."""
+        return self.report.usable_files
+
+    def take(self, result: Prepared) -> None:
+        """Write one battle, or count why not. Raises RunStopped when there are none for long."""
+        reason, detail = result.reason, result.detail
+        if not reason and self._known(result.path.stem):
+            reason, detail = "same_name", f"as {result.path.stem}"
+        elif not reason:
+            path = self.output_dir / result.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as temporary:
+                temporary.write_bytes(result.data)
+            self._database.execute("INSERT INTO kept VALUES (?)", (result.path.stem,))
+        self.report.count(f"{result.where}: {detail}", reason or None)
+        is_battle = not reason or reason in NOT_WANTED
+        self.barren = 0 if is_battle else self.barren + 1
+        self.empty = self.empty + 1 if reason == "empty_log" else 0
+        if self.report.files % COMMIT_EVERY == 0 or self.barren >= PROBE:
+            self.commit()
+        self._refuse_barren()
+
+    def _refuse_barren(self) -> None:
+        if self.barren < PROBE:
+            return
+        self.close()
+        if self.empty >= PROBE:
+            raise RunStopped(placeholder_words(self.empty))
+        reasons = ", ".join(f"{key} {n:,}" for key, n in self.report.reasons.most_common())
+        raise RunStopped(f"the last {self.barren:,} records are no battles ({reasons}): stopped")
+
+    def _known(self, battle: str) -> bool:
+        question = "SELECT 1 FROM kept WHERE id = ?"
+        return self._database.execute(question, (battle,)).fetchone() is not None
+
+    def commit(self) -> None:
+        """From here a killed run goes on."""
+        state = {
+            "settings": self.settings,
+            "files": self.report.files,
+            "reasons": dict(self.report.reasons),
+            "barren": self.barren,
+            "empty": self.empty,
+        }
+        self._database.execute("DELETE FROM state")
+        self._database.execute("INSERT INTO state VALUES (?)", (orjson.dumps(state).decode(),))
+        self._database.execute("COMMIT")
+        self._database.execute("BEGIN EXCLUSIVE")
+
+    def close(self) -> None:
+        """Forget what was not committed."""
+        self._database.close()
+
+
+def _settings(
+    output_dir: Path, wanted: Wanted, source: Path | None, revision: str | None
+) -> dict[str, Any]:
+    """What must stay the same for a download to be continued."""
+    settings: dict[str, Any] = {"min-elo": wanted.min_elo, "formats": sorted(wanted.formats)}
+    if source is None:
+        return settings | {"source": f"{DATASET} {revision or ''}".strip()}
+    inside, around = output_dir.resolve(), source.resolve()
+    if inside.is_relative_to(around) or around.is_relative_to(inside):
+        raise UserError(f"{output_dir} and {source} lie in each other: use a separate folder")
+    files = list(data_files([source]))
+    size = sum(file.stat().st_size for file in files)
+    return settings | {"source": f"{source} ({len(files):,} files, {size:,} bytes)"}
+
+
+def _local(source: Path) -> Records:
+    return chain.from_iterable(map(records, data_files([source])))
+
+
+def _hub(revision: str | None, skip: int) -> Records:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            f"{DATASET} comes through datasets: "
+            'pip install "metamon_ext[data]", or name your own files with --source'
+        ) from None
+    return _hub_records(datasets, revision, skip)
+
+
+def _hub_records(datasets: Any, revision: str | None, skip: int) -> Iterator[Record]:
+    try:
+        rows = datasets.load_dataset(DATASET, split="train", streaming=True, revision=revision)
+        for number, row in enumerate(rows.skip(skip), skip + 1):
+            where = Path(f"{DATASET}:{number}")
+            yield Record(where, where, orjson.dumps(row, default=str))
+    except Exception as error:  # of the hub, of its files' formats, of the network
+        detail = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunStopped(
+            f"the Hugging Face hub gave no more of {DATASET} ({detail}): run it again to go on"
+        ) from None
+
+
+def add_parsers(commands: Any) -> None:
+    """Register `metamon-ext download_pokechamp`."""
+    text = "PokéChamp's human battles as raw replays for Metamon's parser"
+    add_arguments(commands.add_parser("download_pokechamp", help=text, description=text))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags, for `metamon-ext` and for `scripts/download_pokechamp.py`."""
+    parser.add_argument("--output-dir", "--output_dir", type=Path, required=True)
+    parser.add_argument("--max-games", "--max_games", type=int, help="stop at so many battles")
+    parser.add_argument(
+        "--min-elo", "--min_elo", type=int, default=0, help="of the weaker player; 0: unrated too"
+    )
+    parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
+    parser.add_argument("--num-workers", "--num_workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--source", type=Path, help="your own files or folder: jsonl, parquet, ...")
+    parser.add_argument("--revision", help="of the data set on the hub")
+    parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 where battles were written, 1 where there were none."""
+    if (args.max_games or 1) < 1 or args.num_workers < 1:
+        raise UserError("--max-games and --num-workers must be at least 1")
+    report = download(
+        args.output_dir,
+        Wanted(args.min_elo, tuple(args.formats)),
+        args.max_games,
+        args.source,
+        args.num_workers,
+        args.revision,
+        show_progress=True,
+    )
+    if report.placeholders:
+        raise RunStopped(placeholder_words(report.files))
+    if args.json:
+        counts = {"read": report.files, "kept": report.usable_files, "dropped": report.reasons}
+        print(orjson.dumps(counts).decode())
+    else:
+        console = Console()
+        print_reasons(console, report)
+        console.print(
+            f"Kept {report.usable_files:,} of {report.files:,} battles in {args.output_dir}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return 0 if report.usable_files else 1
