@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
 
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's palette from dark to light; the dashes tell lines apart in grey.
 LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", ":"), ("#CC79A7", "-."), ("#56B4E9", "-"))
+OUTCOMES = {"won": "#0072B2", "tie": "#FFFFFF", "lost": "#E8C48A"}
+"""Dark, white and light, so that they differ in grey too."""
 INK, FAINT = "#222222", "#D8D8D8"
 CURVES = {
     "actor_loss": "Actor loss",
@@ -85,6 +88,89 @@ def winrate_heatmap(
     axes.set_xlabel("Opponent")
     bar = figure.colorbar(image, ax=axes, shrink=min(1, 3 / (cell * k)), format="{x:.0%}")
     bar.set_label("Win rate of the player")
+    _save(figure, path)
+
+
+def rating_lines(path: Path, battles: ArrayLike, lines: Mapping[str, ArrayLike]) -> None:
+    """Ratings over a tournament, a line for each player with its name at the end. `battles` (n,)
+    finished when the players had the ratings `lines[player]` (n,)."""
+    ends = {player: float(np.asarray(line)[-1]) for player, line in lines.items()}
+    players = sorted(lines, key=lambda player: ends[player])
+    height = max(4.0, 1.2 + 0.2 * len(players))
+    figure = _figure(9, height)
+    axes = figure.add_subplot()
+    many = len(players) > len(LINES)
+    for line, (colour, dashes) in zip(lines.values(), cycle(LINES), strict=False):
+        axes.plot(battles, line, color=colour, linestyle=dashes, linewidth=1.1 if many else 1.8)
+    low, high = axes.get_ylim()
+    gap = 0.19 * (high - low) / (height - 1)  # of two names, in points of the rating
+    steps = gap * np.arange(len(players))
+    places = isotonic_regression([ends[p] for p in players] - steps).x + steps
+    middle = (places[0] + places[-1]) / 2
+    reach = max(high - low, places[-1] - places[0] + 2 * gap) / 2
+    axes.set_ylim(min(low, middle - reach), max(high, middle + reach))
+    colours = dict(zip(lines, cycle(colour for colour, _ in LINES), strict=False))
+    last = float(np.asarray(battles)[-1])
+    for player, name, place in zip(players, short_names(players), places, strict=True):
+        axes.annotate(
+            name,
+            (last, ends[player]),
+            (1.04, place),
+            textcoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8.5,
+            color=INK,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colours[player], "linewidth": 0.7},
+        )
+    axes.set_xlim(0, last)
+    axes.set_xlabel("Battles of the tournament")
+    axes.set_ylabel("Classic Elo")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(color=FAINT, linewidth=0.7)
+    _save(figure, path)
+
+
+def statistics_panels(
+    path: Path,
+    players: Sequence[str],
+    outcomes: ArrayLike,
+    panels: Mapping[str, Sequence[float]],
+) -> None:
+    """Figures of the players side by side, the first player on top: `outcomes` (players, 3) wins,
+    ties and losses as shares of one bar, and a panel of bars for each of `panels`, by title."""
+    shares = np.asarray(outcomes, dtype=float)
+    shares = 100 * shares / shares.sum(1, keepdims=True)
+    figure = _figure(5.5 + 2 * len(panels), 1.1 + 0.36 * len(players))
+    grid = figure.add_gridspec(1, 1 + len(panels), width_ratios=[2.2, *[1] * len(panels)])
+    rows = np.arange(len(players))
+    axes = figure.add_subplot(grid[0, 0])
+    left = np.zeros(len(players))
+    for part, (label, colour) in enumerate(OUTCOMES.items()):
+        width = shares[:, part]
+        axes.barh(rows, width, 0.72, left, color=colour, edgecolor="white", label=label)
+        left += width
+    for row, (won, _, lost) in enumerate(shares):
+        if won >= 9:
+            axes.text(1.5, row, f"{won:.0f}", color="white", va="center", fontsize=8.5)
+        if lost >= 9:
+            axes.text(98.5, row, f"{lost:.0f}", color=INK, va="center", ha="right", fontsize=8.5)
+    axes.set_yticks(rows, short_names(players))
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("Percent of the battles")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderpad=0)
+    for place, (title, values) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(grid[0, place])
+        axes.barh(rows, values, 0.72, color=LINES[4][0], edgecolor="white")
+        for row, value in enumerate(values):
+            axes.text(value, row, f" {value:,.3g}", va="center", fontsize=8.5)
+        axes.set_xlim(0, 1.3 * max(*values, 1e-9))
+        axes.set_yticks([])
+        axes.set_xticks([])
+        axes.set_title(title, loc="left", fontsize=10)
+    for axes in figure.axes:
+        axes.set_ylim(len(players) - 0.4, -0.6)
+        axes.tick_params(length=0)
     _save(figure, path)
 
 

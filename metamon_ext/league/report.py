@@ -8,7 +8,7 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -35,6 +35,11 @@ class Matchup(NamedTuple):
     opponent: str
     result: HeadToHead
     unfinished: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        players = {"player": self.player, "opponent": self.opponent}
+        return players | asdict(self.result) | {"unfinished": self.unfinished}
 
 
 def matchups(
@@ -77,44 +82,33 @@ def write_report(
     if not ratings:
         raise UserError("no battle finished, so there is nothing to rate")
     found, kinds = matchups(ratings, games, unfinished), kinds or {}
-    players = [r.player for r in ratings]
-    rates, counts = _matrix(players, found)
     output_dir.mkdir(parents=True, exist_ok=True)
-    figures.ratings_bars(output_dir / "ratings.png", ratings)
-    figures.winrate_heatmap(output_dir / "winrate_matrix.png", players, rates, counts)
+    ratings_png, matrix_png = output_dir / "ratings.png", output_dir / "winrate_matrix.png"
+    draw_ratings(ratings_png, matrix_png, ratings, found)
+    sections = []
     if training_logs:
-        figures.training_curves(output_dir / "training_curves.png", training_logs)
-    page = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    lost = sum(unfinished.values())
-    html = page.substitute(
-        title=escape(title),
-        counts=f"{len(players)} players, {len(games):,} battles finished, {lost:,} did not.",
-        summary=_paragraphs(summary),
-        ratings=_ratings_table(ratings, kinds),
-        ratings_picture=_picture(
-            output_dir / "ratings.png", "Each player's rating and its 95 % interval."
-        ),
-        matrix_picture=_picture(
-            output_dir / "winrate_matrix.png",
-            "Win rate in percent of the player in the row against the opponent in the column;"
-            " below it, the battles played.",
-        ),
-        open=" open" if len(found) <= SHORT else "",
-        matchup_count=len(found),
-        matchups=_matchup_table(found),
-        training="<h2>Training</h2>"
-        + _picture(
-            output_dir / "training_curves.png",
+        curves = output_dir / "training_curves.png"
+        figures.training_curves(curves, training_logs)
+        caption = (
             "Means of equal stretches of the training; the shade holds the middle 80 % of the"
-            " steps. A loss that falls is not yet a stronger player.",
+            " steps. A loss that falls is not yet a stronger player."
         )
-        if training_logs
-        else "",
-        notes="".join(f"<h2>{escape(head)}</h2>{_paragraphs(t)}" for head, t in notes.items()),
-        stages=_stages_table(stages),
+        sections.append(("Training", picture(curves, caption)))
+    lost = sum(unfinished.values())
+    write_page(
+        output_dir / "report.html",
+        title=title,
+        counts=f"{len(ratings)} players, {len(games):,} battles finished, {lost:,} did not.",
+        summary=summary,
+        ratings=_ratings_table(ratings, kinds),
+        pictures=(ratings_png, matrix_png),
+        found=found,
+        sections=[
+            *sections,
+            *((head, _paragraphs(texts)) for head, texts in notes.items()),
+            *([("Time", _stages_table(stages))] if stages else []),
+        ],
     )
-    with whole_file(output_dir / "report.html") as temporary:
-        temporary.write_text(html, encoding="utf-8")
     answer = {
         "title": title,
         "ratings": {
@@ -128,17 +122,65 @@ def write_report(
             }
             for rank, r in enumerate(ratings, 1)
         },
-        "matchups": [
-            {"player": m.player, "opponent": m.opponent}
-            | asdict(m.result)
-            | {"unfinished": m.unfinished}
-            for m in found
-        ],
+        "matchups": [m.to_dict() for m in found],
         "unfinished": lost,
     }
     with whole_file(output_dir / "ratings.json") as temporary:
         temporary.write_bytes(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
     return ratings
+
+
+def draw_ratings(
+    ratings_png: Path, matrix_png: Path, ratings: Sequence[Rating], found: Sequence[Matchup]
+) -> None:
+    """The two pictures that every report has."""
+    players = [r.player for r in ratings]
+    figures.ratings_bars(ratings_png, ratings)
+    figures.winrate_heatmap(matrix_png, players, *matrix(players, found))
+
+
+def write_page(
+    path: Path,
+    title: str,
+    counts: str,
+    summary: Sequence[str],
+    ratings: str,
+    pictures: tuple[Path, Path],
+    found: Sequence[Matchup],
+    sections: Iterable[tuple[str, str]],
+    zero: str = "the mean of the players here is set to 1500",
+) -> None:
+    """Write an HTML page that needs nothing but itself.
+
+    Args:
+        counts: How much was played.
+        summary: The findings in sentences, the most important first.
+        ratings: The table of the ratings, in HTML.
+        pictures: What `draw_ratings` drew.
+        found: All matchups.
+        sections: Headings, and HTML to stand under them.
+        zero: To what the ratings are tied.
+    """
+    page = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+    html = page.substitute(
+        title=escape(title),
+        counts=escape(counts),
+        summary=_paragraphs(summary),
+        ratings=ratings,
+        ratings_picture=picture(pictures[0], "Each player's rating and its 95 % interval."),
+        matrix_picture=picture(
+            pictures[1],
+            "Win rate in percent of the player in the row against the opponent in the column;"
+            " below it, the battles played.",
+        ),
+        open=" open" if len(found) <= SHORT else "",
+        matchup_count=len(found),
+        matchups=_matchup_table(found),
+        sections="\n".join(f"<h2>{escape(head)}</h2>{html}" for head, html in sections),
+        zero=escape(zero),
+    )
+    with whole_file(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
 
 
 def print_tables(
@@ -177,7 +219,7 @@ def duration(seconds: float) -> str:
     )
 
 
-def _matrix(players: Sequence[str], found: Iterable[Matchup]) -> tuple[np.ndarray, np.ndarray]:
+def matrix(players: Sequence[str], found: Iterable[Matchup]) -> tuple[np.ndarray, np.ndarray]:
     """Win rates (nan where not met) and battles, both (players, players)."""
     index = {player: i for i, player in enumerate(players)}
     rates = np.full((len(players),) * 2, np.nan)
@@ -195,7 +237,7 @@ def _figures_of(m: Matchup) -> tuple[str, str, str, str]:
     return f"{100 * r.win_rate:.1f} %", interval, f"{r.games:,}", f"{m.unfinished:,}"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str]) -> str:
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str]) -> str:
     """Cells are HTML; the columns headed by one of `texts` are not numbers."""
     kind = ["name" if head in texts else "number" for head in heads]
     top = "".join(f'<th class="{k}">{head}</th>' for k, head in zip(kind, heads, strict=True))
@@ -213,7 +255,7 @@ def _ratings_table(ratings: Sequence[Rating], kinds: Mapping[str, str]) -> str:
     rows = (
         [
             str(rank),
-            _name(r.player),
+            name_html(r.player),
             *([escape(kinds.get(r.player, ""))] if kinds else []),
             f"<strong>{r.rating:.0f}</strong>",
             f"{r.low:.0f} to {r.high:.0f}",
@@ -221,16 +263,19 @@ def _ratings_table(ratings: Sequence[Rating], kinds: Mapping[str, str]) -> str:
         ]
         for rank, r in enumerate(ratings, 1)
     )
-    return _table(heads, rows, ("Player", "Kind"))
+    return html_table(heads, rows, ("Player", "Kind"))
 
 
 def _matchup_table(found: Iterable[Matchup]) -> str:
     names = ("Player", "Opponent", "0 to 100 %")
-    rows = ([_name(m.player), _name(m.opponent), _track(m.result), *_figures_of(m)] for m in found)
-    return _table((*names, *FIGURES), rows, names)
+    rows = (
+        [name_html(m.player), name_html(m.opponent), _track(m.result), *_figures_of(m)]
+        for m in found
+    )
+    return html_table((*names, *FIGURES), rows, names)
 
 
-def _name(player: str) -> str:
+def name_html(player: str) -> str:
     """Escaped, and where it is too long for its column, broken between words."""
     return escape(player).replace("_", "_<wbr>").replace("/", "/<wbr>")
 
@@ -244,8 +289,6 @@ def _track(r: HeadToHead) -> str:
 
 
 def _stages_table(stages: Mapping[str, float]) -> str:
-    if not stages:
-        return ""
     total, longest = sum(stages.values()), max(*stages.values(), 1e-9)
     rows = [
         [
@@ -256,15 +299,15 @@ def _stages_table(stages: Mapping[str, float]) -> str:
         for stage, seconds in stages.items()
     ]
     rows.append(["<strong>Total</strong>", f"<strong>{duration(total)}</strong>", ""])
-    table = _table(["Stage", "Time", "Share"], rows, ("Stage", "Share"))
-    return f'<h2>Time</h2><div class="scroll">{table}</div>'
+    table = html_table(["Stage", "Time", "Share"], rows, ("Stage", "Share"))
+    return f'<div class="scroll">{table}</div>'
 
 
 def _paragraphs(texts: Iterable[str]) -> str:
     return "\n".join(f"<p>{escape(text)}</p>" for text in texts)
 
 
-def _picture(png: Path, caption: str) -> str:
+def picture(png: Path, caption: str) -> str:
     """The picture inline, at the size that its type was set for; bytes 16 to 20 are its width."""
     content = png.read_bytes()
     width = int.from_bytes(content[16:20], "big") * 96 // figures.DPI

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from metamon_ext.arena.store import query_results
 from metamon_ext.errors import UserError
@@ -22,7 +24,7 @@ Battle = tuple[str, str, int, int, int, str]
 
 @dataclass(frozen=True)
 class Results:
-    """A tournament's battles.
+    """A tournament's battles, of these `formats`.
 
     `games` are the finished ones in the order of playing: pair after pair, in each of them one
     matchup after the other. `unfinished` counts those without a result by players. `turns` is the
@@ -35,6 +37,7 @@ class Results:
     unfinished: Mapping[tuple[str, str], int]
     turns: Mapping[str, float]
     invalid: Mapping[str, float]
+    formats: Sequence[str]
     notes: Sequence[str]
 
 
@@ -79,8 +82,8 @@ def _read_store(path: Path) -> Results:
     reasons = [f"{reason} ({count:,})" for reason, count in query_results(path, query)]
     return _in_order(
         _battles(path),
-        turns={player: n[1] / n[0] for player, n in sums.items()},
-        invalid={player: n[3] / n[2] for player, n in sums.items() if n[2]},
+        turns={player: float(n[1] / n[0]) for player, n in sums.items()},
+        invalid={player: float(n[3] / n[2]) for player, n in sums.items() if n[2]},
         notes=[f"Unfinished battles count for nobody: {', '.join(reasons)}."] if reasons else [],
     )
 
@@ -140,13 +143,28 @@ def _in_order(
         notes.append(f"Battles of {', '.join(format_names)} are rated together.")
     open_ = (outcome == UNFINISHED) & ~alone
     done = (outcome != UNFINISHED) & ~alone
+    games = Games(names, a[done], b[done], unique[done], outcome[done])
+    if (groups := _groups(games)) > 1:
+        notes.append(
+            f"The players fall into {groups} groups that have not met: ratings compare players of "
+            "one group, not of two."
+        )
     return Results(
-        Games(names, a[done], b[done], unique[done], outcome[done]),
+        games,
         Counter((names[i], names[j]) for i, j in zip(a[open_], b[open_], strict=True)),
         turns,
         invalid,
+        format_names,
         notes,
     )
+
+
+def _groups(games: Games) -> int:
+    """How many groups of players there are that are not linked by any games."""
+    k = len(games.players)
+    met = coo_array((np.ones(len(games)), (games.a, games.b)), shape=(k, k))
+    _, labels = connected_components(met, directed=False)
+    return len(np.unique(labels[np.unique([games.a, games.b])]))
 
 
 def _sorted(names: Iterable[str]) -> tuple[list[str], NDArray[np.int64]]:
