@@ -38,6 +38,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     arena.add_argument("--json", action="store_true")
     arena.set_defaults(run=benchmark_arena)
     importlib.import_module("metamon_ext.upstream.benchmark").add_parser(benchmarks)
+    importlib.import_module("metamon_ext.data.cache_benchmark").add_parser(benchmarks)
 
 
 def benchmark_arena(args: argparse.Namespace) -> int:

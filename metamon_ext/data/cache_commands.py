@@ -44,7 +44,7 @@ def add_parsers(subparsers: Any) -> None:
     parser.add_argument(
         "--train_gin_config", help="a gin file, for what it binds to the reward function"
     )
-    parser.add_argument("--workers", type=_positive, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1)
     parser.add_argument(
         "--keep_cut_off", action="store_true", help="keep battles stopped by a turn limit"
     )
@@ -54,7 +54,7 @@ def add_parsers(subparsers: Any) -> None:
     text = "check all checksums and files, and compare every Nth trajectory with Metamon's loader"
     parser = commands.add_parser("verify", help=text, description=text)
     parser.add_argument("path", type=Path, metavar="CACHE")
-    parser.add_argument("--every", type=_positive, default=100, metavar="N")
+    parser.add_argument("--every", type=positive, default=100, metavar="N")
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
     parser.set_defaults(run=run_verify)
 
@@ -62,7 +62,7 @@ def add_parsers(subparsers: Any) -> None:
 def run_build(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when not one trajectory was fit for the cache."""
     kind = "lite" if args.obs_space == LITE_SPACE else "metamon"
-    featurizer = _class(kind).named(
+    featurizer = featurizer_class(kind).named(
         args.obs_space,
         args.reward_function,
         args.tokenizer,
@@ -87,7 +87,7 @@ def run_build(args: argparse.Namespace) -> int:
 def run_verify(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 for a difference."""
     kind = Header.read(args.path).definition.get("featurizer")
-    report = verify(args.path, _class(str(kind)).of_cache(args.path), args.every, True)
+    report = verify(args.path, featurizer_class(str(kind)).of_cache(args.path), args.every, True)
     if args.json:
         print(orjson.dumps(asdict(report)).decode())
     else:
@@ -100,7 +100,7 @@ def run_verify(args: argparse.Namespace) -> int:
     return 1 if report.faults else 0
 
 
-def _class(kind: str) -> Any:
+def featurizer_class(kind: str) -> Any:
     """The class of a featurizer. Raises UserError where what it needs is not installed."""
     if kind not in FEATURIZERS:
         raise UserError(f"no featurizer {kind!r}: there are {', '.join(FEATURIZERS)}")
@@ -110,7 +110,7 @@ def _class(kind: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")

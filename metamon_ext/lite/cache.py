@@ -53,13 +53,13 @@ class LiteFeaturizer:
     )
 
     def __init__(self, reward: Reward | None = None) -> None:
-        self._reward = reward or rewards.WinLossReward()
+        self.reward = reward or rewards.WinLossReward()
         self.definition = {
             "featurizer": FEATURIZER,
             "obs_space": OBSERVATION_SPACE,
-            "reward_function": type(self._reward).__name__,
+            "reward_function": type(self.reward).__name__,
             "features": [*STATE_FEATURES, *MOVE_FEATURES, *SWITCH_FEATURES],
-            "reward": dict(vars(self._reward)),
+            "reward": dict(vars(self.reward)),
         }
 
     @classmethod
@@ -85,13 +85,13 @@ class LiteFeaturizer:
         """By the names in a cache's header."""
         definition = Header.read(folder).definition
         featurizer = cls.named(definition["obs_space"], definition["reward_function"])
-        vars(featurizer._reward).update(definition["reward"])
-        return cls(featurizer._reward)
+        vars(featurizer.reward).update(definition["reward"])
+        return cls(featurizer.reward)
 
     def rows(self, path: Path, trajectory: Trajectory) -> NDArray[np.void]:
         """A row a decision. Raises TrajectoryError where a state is none."""
         try:
-            columns = battle_arrays(path, trajectory, self._reward)
+            columns = battle_arrays(path, trajectory, self.reward)
         except UserError as error:
             raise TrajectoryError(path, "unobservable", str(error)) from None
         rows = np.zeros(trajectory.decisions, self.row)
@@ -101,14 +101,14 @@ class LiteFeaturizer:
 
     @staticmethod
     def restore(rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
-        arrays = {field.name: rows[field.name] for field in COLUMNS}
+        arrays = {field.name: np.array(rows[field.name]) for field in COLUMNS}
         arrays["legal"] = np.unpackbits(rows["legal"], axis=-1, count=NUM_ACTIONS).view(bool)
         arrays["action"] = rows["action"].astype(np.int64)
         return arrays
 
     def reference(self, path: Path) -> dict[str, NDArray[Any]]:
         """What `load_decisions` reads of a file."""
-        columns = battle_arrays(path, read_trajectory(path), self._reward)
+        columns = battle_arrays(path, read_trajectory(path), self.reward)
         return {field.name: np.asarray(one) for field, one in zip(COLUMNS, columns, strict=True)}
 
 
@@ -134,7 +134,8 @@ class CachedDecisions:
         self._parts = [_Part.open(name, featurizer) for name in caches]
         sizes = [len(part) for part in self._parts]
         self._weights = torch.tensor(sizes if weights is None else weights, dtype=torch.float64)
-        if len(self._weights) != len(sizes) or not (self._weights >= 0).all():
+        fit = (self._weights >= 0).all() and 0 < self._weights.sum() < float("inf")
+        if len(self._weights) != len(sizes) or not fit:
             raise UserError(f"{len(sizes)} caches and weights {weights}: one each, not negative")
         self._sizes = torch.tensor(sizes)
         self._ends = self._sizes.cumsum(0)

@@ -84,10 +84,9 @@ class MetamonFeaturizer:
             (DONES, "?"),
         ]
         self.row = np.dtype(fields)
-        self._reader = _Reader(observation_space, action_space, reward_function)
-        self._loader = MetamonAMAGODataset(
-            MetamonDataset("/", observation_space, action_space, reward_function, formats=[])
-        )
+        self.spaces = observation_space, action_space, reward_function
+        self._reader = _Reader(*self.spaces)
+        self._loader = MetamonAMAGODataset(MetamonDataset("/", *self.spaces, formats=[]))
         self._outputs: dict[int, int] = {}
         self._one_hot = torch.eye(self.num_actions)
 
@@ -131,11 +130,10 @@ class MetamonFeaturizer:
         if names.get("featurizer") != FEATURIZER:
             raise UserError(f"{folder}: not built for Metamon; metamon-ext train --cached takes it")
         featurizer = cls.named(*(names[key] for key in NAMES))
-        reward = featurizer._reader.reward_function
+        space, actions, reward = featurizer.spaces
         for name, value in names["reward"]["settings"].items():
             setattr(reward, name, value)
-        loader = featurizer._loader.parsed_replay_dset
-        return cls(loader.observation_space, loader.action_space, reward)
+        return cls(space, actions, reward)
 
     def rows(self, path: Path, trajectory: Trajectory) -> NDArray[np.void]:
         """A row a state. Raises TrajectoryError (`unobservable`) where Metamon's code fails."""

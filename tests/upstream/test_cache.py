@@ -199,12 +199,6 @@ def test_caches_are_mixed_by_weight_and_filtered(cache: Path) -> None:
 
 @pytest.mark.parametrize("weights", [[1.0, 2.0], [-1.0], [0.0], [float("nan")]])
 def test_weights_that_do_not_fit_are_refused(cache: Path, weights: list[float]) -> None:
-    spaces = MetamonFeaturizer.of_cache(cache)._reader
+    spaces = MetamonFeaturizer.of_cache(cache).spaces
     with pytest.raises(UserError, match="one each, not negative"):
-        cached_dataset(
-            [str(cache)],
-            weights,
-            spaces.observation_space,
-            spaces.action_space,
-            spaces.reward_function,
-        )
+        cached_dataset([str(cache)], weights, *spaces)

@@ -1,0 +1,120 @@
+"""The built-in learner gets the same from a cache as from the files."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metamon_ext.cli import main
+from metamon_ext.data import cache_benchmark
+from metamon_ext.data.cache_build import build
+from metamon_ext.data.cache_verify import verify
+from metamon_ext.data.trajectory import trajectory_files
+from metamon_ext.errors import UserError
+from metamon_ext.lite.cache import CachedDecisions, LiteFeaturizer
+from metamon_ext.lite.dataset import Decisions, load_decisions
+from metamon_ext.lite.train import train
+from metamon_ext.spaces.rewards import WinLossReward
+from metamon_ext.spaces.shaped_rewards import PotentialShapedReward
+from tests.conftest import ROOT
+
+BATTLES = ROOT / "tests" / "data" / "arena"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lite") / "c.mmap"
+    build(BATTLES, folder, LiteFeaturizer())
+    return folder
+
+
+def assert_same(a: Decisions, b: Decisions) -> None:
+    for field in fields(Decisions):
+        ours, theirs = getattr(a, field.name), getattr(b, field.name)
+        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), field.name
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def test_the_same_batches_as_from_the_files(cache: Path) -> None:
+    plain = load_decisions(BATTLES)
+    cached = CachedDecisions([str(cache)], None, WinLossReward())
+    assert len(cached) == len(plain)
+    for name in ("reward", "start", "done"):
+        assert torch.equal(getattr(cached, name), getattr(plain, name))
+    indices = plain.slices(20, 33, generator())
+    assert torch.equal(cached.slices(20, 33, generator()), indices)
+    assert_same(cached.take(indices), plain.take(indices))
+
+
+def test_training_on_a_cache_is_training_on_its_files(cache: Path, tmp_path: Path) -> None:
+    weights = []
+    for name, where in (("plain", {}), ("cached", {"cached": [str(cache)]})):
+        train(None if where else BATTLES, tmp_path / name, steps=3, seed=1, **where)
+        content = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+        weights.append(content["learner"]["model"])
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_caches_are_mixed_by_weight_and_a_slice_stays_in_its_own(cache: Path) -> None:
+    names = [f"{cache}?formats=gen1ou", f"{cache}?formats=gen9ou"]
+    mixed = CachedDecisions(names, [1.0, 4.0], WinLossReward())
+    first = CachedDecisions(names[:1], None, WinLossReward())
+    indices = mixed.slices(1000, 8, generator())
+    in_first = indices < len(first)
+    assert (in_first.all(1) | ~in_first.any(1)).all()
+    assert 130 < in_first.all(1).sum() < 270
+    gen = mixed.take(indices).state[..., 0] * 9
+    assert torch.equal(gen.round(), torch.where(in_first, 1.0, 9.0))
+
+
+def test_verify_finds_a_wrong_value_and_names_it(cache: Path, tmp_path: Path) -> None:
+    featurizer = LiteFeaturizer.of_cache(cache)
+    report = verify(cache, featurizer, every=1)
+    assert report.faults == [] and report.compared == report.trajectories > 12
+
+    class Wrong(LiteFeaturizer):
+        def restore(self, rows: Any) -> dict[str, Any]:
+            arrays = LiteFeaturizer.restore(rows)
+            arrays["legal"][-1, 12] ^= True
+            return arrays
+
+    faults = verify(cache, Wrong(), every=1).faults
+    assert len(faults) == report.trajectories and "legal[" in faults[0]
+
+
+def test_another_reward_or_scale_is_refused(cache: Path) -> None:
+    for reward in (PotentialShapedReward(), WinLossReward(scale=2.0)):
+        with pytest.raises(UserError, match="reward"):
+            CachedDecisions([str(cache)], None, reward)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 2.0], [-1.0], [0.0], [float("nan")]])
+def test_weights_that_do_not_fit_are_refused(cache: Path, weights: list[float]) -> None:
+    with pytest.raises(UserError, match="one each, not negative"):
+        CachedDecisions([str(cache)], weights, WinLossReward())
+
+
+def test_the_benchmark_answers_in_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cache_benchmark, "SECONDS", 0.02)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    words = ["--files", "4", "--rounds", "1", "--json"]
+    assert main(["benchmark", "data", str(BATTLES), *words]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["compared_with"] == "plain_loader" and answer["ratio_to_plain_loader"] > 1
+    assert answer["trajectories"] == len(list(trajectory_files(BATTLES)))
+
+
+def test_a_large_index_is_opened_without_its_files(tmp_path: Path) -> None:
+    answer = cache_benchmark.lazy_start(tmp_path, 20_000)
+    assert answer["trajectories"] == 20_000 and answer["peak_memory_mb"] > 0
