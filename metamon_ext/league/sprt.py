@@ -74,7 +74,9 @@ class Sprt:
 
     "better" (H1) is wrong at most `alpha` of the time where the difference is elo0 or less, "not
     better" (H0) at most `beta` of the time where it is elo1 or more. Fewer looks make both rarer.
-    Bounds of Wald (1945, Ann. Math. Stat. 16:117): log(beta / (1 - alpha)), log((1 - beta) / alpha).
+    The bounds are Wald's (1945, Ann. Math. Stat. 16:117):
+
+        lower = log(beta / (1 - alpha)),  upper = log((1 - beta) / alpha)
 
     For the order of two players take elo0 = -x, elo1 = x: "better" says the first is ahead, "not
     better" the second. Raises UserError where elo0 >= elo1 or an error is not in (0, 1/2).
@@ -101,8 +103,8 @@ class Sprt:
         return float(np.log((1 - self.beta) / self.alpha))
 
     def jumps(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """What a pair of each kind adds to the log likelihood ratio, given all pairs so far, (..., 5)
-        from `counts` (..., 5).
+        """What a pair of each kind adds to the log likelihood ratio, (..., 5), given the pairs so
+        far, `counts` (..., 5).
 
         The ratio is the generalised one: the likelihoods of H0 and H1 are those of their best laws
         p_0, p_1 over the five kinds, of all laws with mean score s_0, s_1. With q the seen shares
