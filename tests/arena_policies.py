@@ -85,3 +85,26 @@ class Suicidal(First):
         if decision.battle.turn == 5:
             os.kill(os.getpid(), 9)
         return super().choose(decision)
+
+
+class RaisingWhile(First):
+    """Raises as long as a file is there."""
+
+    def __init__(self, file: str) -> None:
+        self._file = Path(file)
+
+    def choose(self, decision: Decision) -> int:
+        if self._file.exists():
+            raise RuntimeError("out of memory, say")
+        return super().choose(decision)
+
+
+class WithWeights(First):
+    """Says that it comes from a file."""
+
+    def __init__(self, file: str) -> None:
+        pass
+
+    @staticmethod
+    def weights(file: str) -> Path:
+        return Path(file)

@@ -78,7 +78,7 @@ class ResultStore:
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
             facts = {"created": now, "settings": json.dumps(settings, sort_keys=True)}
             self._db.executemany("INSERT OR IGNORE INTO run VALUES (?, ?)", facts.items())
-        recorded = json.loads(self._fact("settings"))
+        recorded, settings = json.loads(self._fact("settings")), json.loads(facts["settings"])
         for name in sorted(recorded.keys() | settings.keys()):
             if recorded.get(name) != settings.get(name):
                 raise UserError(

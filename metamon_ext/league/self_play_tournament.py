@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import combinations
@@ -21,6 +22,7 @@ from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.data.trajectory import TOURNAMENT_RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.league.exports import results_of, write_battle_logs, write_json
 from metamon_ext.league.ratings import bradley_terry
@@ -86,26 +88,43 @@ def run(args: argparse.Namespace) -> int:
     results = args.output_dir / "results.sqlite"
     if args.resume and not results.is_file():
         raise UserError(f"there is no run to resume in {args.output_dir}: leave --resume out")
-    if args.battle_backend and not has_metamon():
-        Console(stderr=True).print("--battle_backend is for Metamon's models: none can be here")
-    policies = {
-        name: with_options(name, battle_backend=args.battle_backend) for name in args.models
-    }
-    players = {name: identify(policy) for name, policy in policies.items()}
     pairings = pairings_of(args.models, args.gauntlet)
-    battle_format, teams, team_set = prepare_set(args.battle_format, args.team_set)
-    names = "battle_format battles_per_matchup seed turn_limit models gauntlet sprt adaptive"
+    names = "battles_per_matchup models gauntlet sprt adaptive"
     settings = {name: getattr(args, name) for name in names.split()}
+    trajectories = args.output_dir / "trajectories"
+    rows, content = hold(
+        args, args.models, args.output_dir, plan_of(args, pairings), settings, trajectories
+    )
+    _report(args, rows, content)
+    return int(any(row.in_trouble for row in rows))
+
+
+def hold(
+    args: argparse.Namespace,
+    models: Sequence[str],
+    output_dir: Path,
+    plan: Plan,
+    settings: dict[str, Any],
+    trajectories: Path | None = None,
+) -> tuple[list[BattleRow], dict[str, Any]]:
+    """Play what the plan asks for, and write what there is, also where the run is stopped.
+
+    `args` holds what `add_seat_arguments`, `add_team_set` and --turn_limit gave; `settings` is what
+    else must be the same for a run to be gone on with. Returns the results and the content of
+    `tournament_results.json`. Raises UserError for bad input, RunStopped for trouble on the way.
+    """
+    if args.battle_backend and not has_metamon():
+        print("--battle_backend is for Metamon's models: none can be here", file=sys.stderr)
+    policies = {name: with_options(name, battle_backend=args.battle_backend) for name in models}
+    players = {name: identify(policy) for name, policy in policies.items()}
+    battle_format, teams, team_set = prepare_set(args.battle_format, args.team_set)
+    settings |= {name: getattr(args, name) for name in ("battle_format", "seed", "turn_limit")}
     settings |= {"teams": team_set_id(teams), "team_set": team_set}
     settings["policies"] = {name: [p["policy"], p.get("sha256")] for name, p in players.items()}
-    plan = plan_of(args, pairings)
-    with closing(ResultStore(results, settings, resume=True)) as store:
+    with closing(ResultStore(output_dir / "results.sqlite", settings, resume=True)) as store:
         store.forget_trouble()
         worker_settings = WorkerSettings(
-            args.turn_limit,
-            trajectories=args.output_dir / "trajectories",
-            date=store.created,
-            aliases=policies,
+            args.turn_limit, trajectories=trajectories, date=store.created, aliases=policies
         )
         arrangement = Arrangement(battle_format, teams, args.seed)
         specs: list[BattleSpec] = []
@@ -114,12 +133,10 @@ def run(args: argparse.Namespace) -> int:
                 specs = play_rounds(plan, arrangement, pool, store)
         finally:  # what there is, if the run was stopped on the way
             rows = in_order(specs, list(store.rows()))
-            verdicts = verdicts_of(plan, rows) if specs else {}
-            content = results_of(rows, settings, players, verdicts)
-            write_battle_logs(args.output_dir / "team_results", rows)
-            write_json(args.output_dir / "tournament_results.json", content)
-    _report(args, rows, content)
-    return int(any(row.in_trouble for row in rows))
+            content = results_of(rows, settings, players, verdicts_of(plan, rows))
+            write_battle_logs(output_dir / "team_results", rows)
+            write_json(output_dir / TOURNAMENT_RESULTS, content)
+    return rows, content
 
 
 def pairings_of(models: Sequence[str], gauntlet: str | None) -> list[Pairing]:

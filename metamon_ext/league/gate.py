@@ -1,0 +1,90 @@
+"""`metamon-ext gate`: is the candidate really better? Head to head, stopped when it is clear."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from metamon_ext.arena.generate import add_team_set
+from metamon_ext.arena.play import add_seat_arguments, positive
+from metamon_ext.errors import UserError
+from metamon_ext.league.rounds import Sequential
+from metamon_ext.league.self_play_tournament import hold
+from metamon_ext.league.sprt import Sprt
+
+LOOK = 16
+"""Mirrored pairs between two looks: as many battles as two workers hold."""
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext gate`."""
+    parser = commands.add_parser("gate", help="is the candidate better? exit code 0 or 1")
+    parser.add_argument("--candidate", required=True, help="a policy: see `metamon-ext models`")
+    parser.add_argument("--base", required=True, help="the policy that it must beat")
+    parser.add_argument("--elo0", type=float, default=0.0, help="not better: this much, or less")
+    parser.add_argument("--elo1", type=float, default=30.0, help="better: this much, or more")
+    parser.add_argument("--alpha", type=float, default=0.05, help="chance of a wrong `better`")
+    parser.add_argument("--beta", type=float, default=0.05, help="chance of a wrong `not better`")
+    parser.add_argument("--max_battles", type=positive, default=2000)
+    add_seat_arguments(parser)
+    add_team_set(parser)
+    parser.add_argument("--turn_limit", type=positive, default=1000)
+    parser.add_argument("--output_dir", type=Path, help="keep the battles, and go on with them")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 if the candidate is better, 1 if it is not or this is not clear."""
+    if args.candidate == args.base:
+        raise UserError("--candidate and --base are the same: nothing can be decided")
+    pairing = (args.candidate, args.base)
+    test = Sprt(args.elo0, args.elo1, args.alpha, args.beta)
+    plan = Sequential([pairing], test, args.max_battles, LOOK)
+    settings = {name: getattr(args, name) for name in ("max_battles", "elo0", "elo1")}
+    settings |= {"gate": pairing, "alpha": args.alpha, "beta": args.beta}
+    with tempfile.TemporaryDirectory() as temporary:
+        rows, content = hold(args, pairing, args.output_dir or Path(temporary), plan, settings)
+    if not content["matchups"]:
+        raise UserError(f"no battle finished: {rows[0].reason}")
+    answer = answer_of(content)
+    print(orjson.dumps(answer).decode() if args.json else sentence(answer, test))
+    return 0 if answer["verdict"] == "better" else 1
+
+
+def answer_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The verdict, the Elo difference with its interval, and the score, of the candidate."""
+    (verdict,) = content["sprt"]
+    (matchup,) = content["matchups"]
+    mine, theirs = matchup["wins"], matchup["losses"]
+    if matchup["player"] != verdict["player"]:
+        mine, theirs = theirs, mine
+    return {
+        "candidate": verdict["player"],
+        "base": verdict["opponent"],
+        **{key: verdict[key] for key in ("verdict", "elo", "low", "high", "llr", "pairs")},
+        **{"wins": mine, "losses": theirs, "ties": matchup["ties"]},
+        "unfinished": content["unfinished"],
+        "battles": content["battles"],
+    }
+
+
+def sentence(answer: dict[str, Any], test: Sprt) -> str:
+    """What to tell a person."""
+    say = {
+        "better": "{candidate} is better than {base}",
+        "not better": "{candidate} is not better than {base}",
+        "undecided": "undecided at the limit: {candidate} against {base}",
+    }[answer["verdict"]]
+    return (
+        f"{say}\n".format(**answer)
+        + "{elo:+.0f} Elo, 95 % interval {low:+.0f} to {high:+.0f}, allowing for the early stop; "
+        "{wins} won, {losses} lost, {ties} tied, {unfinished} unfinished in {battles} battles\n"
+        "log likelihood ratio {llr:.2f}".format(**answer)
+        + f", between {test.lower:.2f} (at most {test.elo0:+g} Elo) and {test.upper:.2f} "
+        f"({test.elo1:+g} or more)"
+    )
