@@ -23,17 +23,20 @@ def map_in_order(
     chunk: int = 32,
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
+    apart: bool = False,
 ) -> Iterator[Result]:
     """`map(function, items)` in `workers` processes, which take `chunk` items at a time.
 
     The results come in the order of the items, of which only a few chunks are taken ahead. No
-    process is started for less than a chunk, nor for one worker. `initializer(*initargs)` runs
-    once in each process. Raises RunStopped when a process dies.
+    process is started for less than a chunk, nor for one worker, unless `function` is to be kept
+    `apart` from this process. `initializer(*initargs)` runs once in each process. Raises RunStopped when a process dies.
     """
     items = iter(items)
     head = list(islice(items, chunk))
-    if workers <= 1 or len(head) < chunk:
-        if initializer is not None and head:
+    if not head:
+        return
+    if not apart and (workers <= 1 or len(head) < chunk):
+        if initializer is not None:
             initializer(*initargs)
         yield from map(function, chain(head, items))
         return

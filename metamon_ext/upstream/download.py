@@ -1,0 +1,224 @@
+"""`metamon-ext download`: Metamon's own data sets, by Metamon's own downloader."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.errors import RunStopped, UserError
+
+SPARE = 2**30
+"""Bytes that are left free on the disk."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What `metamon.data.download` of Metamon 1.5 fetches from a data set of the hub.
+
+    `function` is called once for every file of the `repository` that `files` matches, with the
+    named groups as its arguments, and leaves `target` in Metamon's cache. `revision` names a
+    constant of Metamon's. A byte there takes `room` bytes on the disk while it is unpacked.
+    """
+
+    text: str
+    function: str
+    repository: str
+    revision: str
+    files: str
+    target: str
+    room: float
+
+
+SETS = {
+    "raw-replays": DataSet(
+        "people's battles as spectators' logs, for parse_replays",
+        "download_raw_replays",
+        "jakegrigsby/metamon-raw-replays",
+        "LATEST_RAW_REPLAY_REVISION",
+        r".*\.(parquet|arrow|jsonl?)(\.gz|\.zst)?",
+        "raw-replays",
+        room=8,
+    ),
+    "parsed-replays": DataSet(
+        "people's battles as trajectories",
+        "download_parsed_replays",
+        "jakegrigsby/metamon-parsed-replays",
+        "LATEST_PARSED_REPLAY_REVISION",
+        r"(?P<battle_format>gen\w+)\.tar\.gz",
+        "parsed-replays/{battle_format}",
+        room=2.2,
+    ),
+    "self-play": DataSet(
+        "battles of Metamon's agents as trajectories, in .tar archives",
+        "download_self_play_data",
+        "jakegrigsby/metamon-parsed-pile",
+        "main",
+        r"(?P<subset>[\w-]+)/(?P<battle_format>gen\w+)\.tar\.lz4",
+        "self-play/{subset}/{battle_format}.tar",
+        room=2.2,
+    ),
+    "teams": DataSet(
+        "team sets: competitive, paper_variety, modern_replays, ...",
+        "download_teams",
+        "jakegrigsby/metamon-teams",
+        "LATEST_TEAMS_REVISION",
+        r"(?P<set_name>[\w-]+)/(?P<battle_format>gen\w+)\.tar\.gz",
+        "teams/{set_name}/{battle_format}",
+        room=10,
+    ),
+    "usage-stats": DataSet(
+        "what people use, by month; parse_replays needs it",
+        "download_usage_stats",
+        "jakegrigsby/metamon-usage-stats",
+        "LATEST_USAGE_STATS_REVISION",
+        r"(movesets|checks)_data/gen(?P<gen>\d)\.tar\.gz",
+        "usage-stats/checks_data/gen{gen}",
+        room=12,
+    ),
+    "replay-stats": DataSet(
+        "which teams people reveal; parse_replays --team_predictor ReplayPredictor needs it",
+        "download_replay_stats",
+        "jakegrigsby/metamon-parsed-replays",
+        "LATEST_PARSED_REPLAY_REVISION",
+        r"replay_stats\.tar\.gz",
+        "parsed-replays/replay_stats",
+        room=12,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One call of Metamon's downloader: `size` bytes come over the network."""
+
+    arguments: tuple[tuple[str, str], ...]
+    target: Path
+    size: int
+
+
+def find_parts(
+    data_set: DataSet, listing: dict[str, int], formats: Collection[str], cache: Path
+) -> list[Part]:
+    """What there is to download of the `formats` (none named: of all) and is not there yet.
+
+    `listing` is path -> bytes of all files in the repository.
+    """
+    sizes: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for path, size in listing.items():
+        match = re.fullmatch(data_set.files, path)
+        if match is not None:
+            sizes[tuple(match.groupdict().items())] += size
+    parts = []
+    for arguments, size in sizes.items():
+        named = dict(arguments)
+        wanted = not formats or any(
+            named.get("battle_format", each) == each and named.get("gen", each[3]) == each[3]
+            for each in formats
+        )
+        target = cache / data_set.target.format(**named)
+        if wanted and not target.exists():
+            parts.append(Part(arguments, target, size))
+    return sorted(parts, key=lambda part: part.target)
+
+
+def download(name: str, formats: Collection[str] = (), only_show: bool = False) -> list[Part]:
+    """Fetch a set into METAMON_CACHE_DIR; what is there already stays as it is.
+
+    Returns what was fetched, or with `only_show` would be. Raises UserError without Metamon, for
+    formats that the set has not and where the disk is too small; RunStopped where the hub fails.
+    """
+    if not has_metamon():
+        raise UserError(
+            f"{name} comes by Metamon's own downloader, and Metamon is not installed here: clone "
+            "UT-Austin-RPL/metamon, pip install -e the clone, and run this in its environment"
+        )
+    if not os.environ.get("METAMON_CACHE_DIR"):
+        raise UserError("set METAMON_CACHE_DIR to a folder for Metamon's data")
+    from metamon.data import download as metamon
+
+    cache, data_set = Path(os.environ["METAMON_CACHE_DIR"]), SETS[name]
+    revision = getattr(metamon, data_set.revision, data_set.revision)
+    try:
+        listing = list_files(data_set.repository, revision)
+    except Exception as error:  # of the hub's client and of the network
+        raise _stopped(data_set, error) from None
+    if not find_parts(data_set, listing, formats, Path(os.devnull)):
+        raise UserError(f"{data_set.repository} has nothing of {' '.join(formats) or 'this kind'}")
+    parts = find_parts(data_set, listing, formats, cache)
+    check_disk(cache, sum(part.size for part in parts) * data_set.room)
+    for part in [] if only_show else parts:
+        arguments: dict[str, Any] = dict(part.arguments)
+        if "gen" in arguments:
+            arguments["gen"] = int(arguments["gen"])
+        try:
+            getattr(metamon, data_set.function)(**arguments)
+        except Exception as error:
+            raise _stopped(data_set, error) from None
+    return parts
+
+
+def list_files(repository: str, revision: str) -> dict[str, int]:
+    """Path -> bytes of all files of a data set on the hub."""
+    from huggingface_hub import HfApi
+
+    info = HfApi().dataset_info(repository, revision=revision, files_metadata=True)
+    return {file.rfilename: file.size or 0 for file in info.siblings or []}
+
+
+def check_disk(folder: Path, needed: float) -> None:
+    """Raise UserError where less than `needed` bytes are free on the disk of `folder`."""
+    there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed + SPARE:
+        raise UserError(
+            f"{folder} has {_size(free)} free, about {_size(needed + SPARE)} are needed: "
+            "name fewer --formats, or set METAMON_CACHE_DIR to a larger disk"
+        )
+
+
+def _stopped(data_set: DataSet, error: Exception) -> RunStopped:
+    detail = (str(error) or type(error).__name__).splitlines()[0]
+    return RunStopped(f"{data_set.repository} could not be downloaded: {detail}")
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
+
+
+def add_parsers(commands: Any) -> None:
+    """Register `metamon-ext download`."""
+    text = "Metamon's own data sets, by its downloader; without a NAME: which there are"
+    parser = commands.add_parser("download", help=text, description=text)
+    parser.add_argument("name", nargs="?", choices=SETS, metavar="NAME")
+    parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
+    parser.add_argument("--only_show", action="store_true", help="say how large it is, and stop")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 where all that was asked for is there."""
+    console = Console()
+    if args.name is None:
+        table = Table("name", "what", "on the hub, by jakegrigsby")
+        for name, data_set in SETS.items():
+            table.add_row(name, data_set.text, data_set.repository.partition("/")[2])
+        console.print(table)
+        console.print("PokéChamp's human battles: metamon-ext download_pokechamp", highlight=False)
+        return 0
+    parts = download(args.name, args.formats, args.only_show)
+    for part in parts:
+        console.print(f"{_size(part.size):>12}  {part.target}", highlight=False, soft_wrap=True)
+    done = "to download" if args.only_show else "downloaded"
+    console.print(f"{_size(sum(part.size for part in parts))} {done}.", highlight=False)
+    return 0
