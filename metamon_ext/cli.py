@@ -31,7 +31,6 @@ COMMANDS = {
     "download": "metamon_ext.upstream.download",
     "download_pokechamp": "metamon_ext.data.pokechamp",
     "parse_replays": "metamon_ext.upstream.parse_replays",
-    "parse_replays": "metamon_ext.upstream.parse_replays",
     "audit": "metamon_ext.data.commands",
     "filter_selfplay_data": "metamon_ext.arena.filtering",
     "filter": "metamon_ext.arena.filtering",
