@@ -257,3 +257,17 @@ def test_who_can_play_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["self_play_tournament", "--list_models"]) == 0
     assert "simple_heuristics" in capsys.readouterr().out
     assert main(["self_play_tournament"]) == 2
+
+
+def test_an_adaptive_tournament_spends_its_battles_on_close_neighbours(tmp_path: Path) -> None:
+    models = (*PLAYERS, "simple_heuristics?epsilon=0.05")
+    command = tournament(tmp_path, "--battles_per_matchup", 60, "--adaptive", models=models)
+    assert main(command) == 0
+    rows = read_results(tmp_path / "results.sqlite")
+    battles = Counter(frozenset((row.p1, row.p2)) for row in rows)
+    assert min(battles.values()) >= 4 and battles.total() <= 360
+    close, plain = (frozenset(("simple_heuristics", name)) for name in (models[3], "random"))
+    assert battles[close] > 3 * battles[plain]
+    first = digest(tmp_path)
+    assert main(command) == 0
+    assert digest(tmp_path) == first

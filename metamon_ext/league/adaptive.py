@@ -41,7 +41,7 @@ def allocate(
     so that the battles go to close neighbours, and none to pairings whose order is plain. A round
     of half as many pairs as there are pairings works well; more rounds change little.
     """
-    league = _fit(outcomes)
+    league = fit(outcomes)
     first, second, w = league.first, league.second, league.information
     gap = np.abs(league.gap) + _nats(indifference)
     covariance, k = league.covariance, len(league.covariance)
@@ -77,18 +77,23 @@ def doubts(outcomes: Outcomes, indifference: float = 20.0) -> dict[Pairing, floa
 
     for ratings R of the Bradley-Terry model of `bradley_terry`, prior included, under the normal
     approximation of their posterior. The information of a battle, p (1 - p), is divided by the
-    variance of the scores of pairs over a binomial's, pooled over all pairings: it grows where teams
-    decide, and falls where one player's results do not fit one number.
+    variance of the scores of pairs over a binomial's, pooled over all pairings: battles count for
+    more where teams decide pairs, and for less where results do not fit one number a player.
     """
-    league = _fit(outcomes)
+    league = fit(outcomes)
     deviation = np.sqrt(_variances(league.covariance, league.first, league.second))
     chances = ndtr(-(np.abs(league.gap) + _nats(indifference)) / deviation)
     return dict(zip(outcomes, chances.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
-class _League:
-    """Ratings in nats; one entry for each pairing, but for the covariance (players, players)."""
+class League:
+    """What is known of a league, in nats (see `ELO_PER_NAT`).
+
+    Arrays over its pairings: the indices `first` and `second` of their players, the `gap` of their
+    ratings, and the `information` that one more mirrored pair brings on it. `covariance` of the
+    ratings is (players, players).
+    """
 
     first: NDArray[np.intp]
     second: NDArray[np.intp]
@@ -97,7 +102,8 @@ class _League:
     covariance: NDArray[np.float64]
 
 
-def _fit(outcomes: Outcomes) -> _League:
+def fit(outcomes: Outcomes) -> League:
+    """Ratings by Bradley-Terry, as in `bradley_terry`. Raises UserError without a pairing."""
     players = sorted({player for pairing in outcomes for player in pairing})
     if not players:
         raise UserError("a league needs at least two players")
@@ -127,7 +133,7 @@ def _fit(outcomes: Outcomes) -> _League:
     information = p * (1 - p) / excess
     precision = np.diag(2 * expit(theta) * expit(-theta))
     precision += _laplacian(k, first, second, games * information)
-    return _League(first, second, gap, 2 * information, np.linalg.inv(precision))
+    return League(first, second, gap, 2 * information, np.linalg.inv(precision))
 
 
 def _laplacian(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's palette from dark to light; the dashes tell lines apart in grey.
 LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", ":"), ("#CC79A7", "-."), ("#56B4E9", "-"))
-OUTCOMES = {"won": "#0072B2", "tie": "#FFFFFF", "lost": "#E8C48A"}
-"""Dark, white and light, so that they differ in grey too."""
-INK, FAINT = "#222222", "#D8D8D8"
+OUTCOMES = {"won": "#0072B2", "tie": "#9A9A9A", "lost": "#E8C48A"}
+"""Dark, medium and light, so that they differ in grey too."""
+INK, GREY, FAINT = "#222222", "#B4B4B4", "#D8D8D8"
 CURVES = {
     "actor_loss": "Actor loss",
     "critic_loss": "Critic loss",
@@ -35,23 +37,46 @@ BINS, DPI = 100, 150
 
 
 def short_names(players: Sequence[str], length: int = 30) -> list[str]:
-    """Long names lose their middle, unless two would then look the same."""
+    """Names of at most so many characters, no two alike: a long one loses its middle, or, where
+    others would then look the same, the beginning and the end that it shares with them."""
+    shown = {player: _cut(player, length) for player in players}
+    for same in [[p for p in players if shown[p] == cut] for cut in {*shown.values()}]:
+        if len(same) > 1:
+            shown |= zip(same, _what_differs(same, length), strict=True)
+    names = [shown[player] for player in players]
+    marks = [f" #{i}" for i in range(1, len(names) + 1)]
+    return [
+        _cut(name, length - len(mark)) + mark if names.count(name) > 1 else name
+        for name, mark in zip(names, marks, strict=True)
+    ]
+
+
+def _cut(name: str, length: int) -> str:
     tail = length // 2
-    cut = [p if len(p) <= length else f"{p[: length - tail - 1]}…{p[-tail:]}" for p in players]
-    return [p if cut.count(c) > 1 else c for p, c in zip(players, cut, strict=True)]
+    return name if len(name) <= length else f"{name[: length - tail - 1]}…{name[-tail:]}"
+
+
+def _what_differs(names: Sequence[str], length: int) -> list[str]:
+    """Without the whole words at the beginning and at the end that are the same in all."""
+    head = re.sub(r"[^\W_]*$", "", os.path.commonprefix(names))
+    rests = [name[len(head) :] for name in names]
+    tail = os.path.commonprefix([rest[::-1] for rest in rests])[::-1]
+    tail = re.sub(r"^[^\W_]*", "", tail)
+    inner = [rest[: len(rest) - len(tail)] for rest in rests]
+    return [_cut("…" * bool(head) + name + "…" * bool(tail), length) for name in inner]
 
 
 def ratings_bars(path: Path, ratings: Sequence[Rating]) -> None:
-    """A point and its 95 % interval for each player, the best on top. Elo has no zero, so that the
-    length of a bar would mean nothing."""
-    figure = _figure(7, 0.8 + 0.36 * len(ratings))
+    """The 95 % interval of each player with a mark at its rating, the best on top. Elo has no zero,
+    so that a bar from there would mean nothing."""
+    figure = _figure(7, 0.8 + (0.36 if len(ratings) <= 12 else 0.29) * len(ratings))
     axes = figure.add_subplot()
-    rows = range(len(ratings))
-    axes.hlines(rows, [r.low for r in ratings], [r.high for r in ratings], color=INK, linewidth=1.6)
-    axes.plot([r.rating for r in ratings], rows, "o", color=LINES[0][0], markersize=6.5)
+    rows, bars = range(len(ratings)), LINES[4][0]
+    axes.hlines(rows, [r.low for r in ratings], [r.high for r in ratings], color=bars, linewidth=7)
+    axes.plot([r.rating for r in ratings], rows, "|", color=INK, markersize=12, markeredgewidth=2)
     for row, r in enumerate(ratings):
         axes.annotate(
-            f"{r.rating:.0f}", (r.high, row), (6, 0), textcoords="offset points", va="center"
+            f"{r.rating:.0f}", (r.high, row), (7, 0), textcoords="offset points", va="center"
         )
     axes.set_yticks(rows, short_names([r.player for r in ratings]))
     axes.set_ylim(len(ratings) - 0.4, -0.6)
@@ -92,36 +117,43 @@ def winrate_heatmap(
 
 
 def rating_lines(path: Path, battles: ArrayLike, lines: Mapping[str, ArrayLike]) -> None:
-    """Ratings over a tournament, a line for each player with its name at the end. `battles` (n,)
-    finished when the players had the ratings `lines[player]` (n,)."""
+    """Ratings over a tournament, a line for each player with its name at the end; where there are
+    many, only the first five stand out. `battles` (n,) had finished when the players had the
+    ratings `lines[player]` (n,)."""
     ends = {player: float(np.asarray(line)[-1]) for player, line in lines.items()}
-    players = sorted(lines, key=lambda player: ends[player])
-    height = max(4.0, 1.2 + 0.2 * len(players))
+    styles = [(colour, dashes, 1.8, 3) for colour, dashes in LINES]
+    styles += [(GREY, "-", 0.8, 2)] * (len(lines) - len(LINES))
+    height = max(4.0, 1.2 + 0.2 * len(lines))
     figure = _figure(9, height)
     axes = figure.add_subplot()
-    many = len(players) > len(LINES)
-    for line, (colour, dashes) in zip(lines.values(), cycle(LINES), strict=False):
-        axes.plot(battles, line, color=colour, linestyle=dashes, linewidth=1.1 if many else 1.8)
+    for line, (colour, dashes, width, order) in zip(lines.values(), styles, strict=False):
+        axes.plot(battles, line, color=colour, linestyle=dashes, linewidth=width, zorder=order)
     low, high = axes.get_ylim()
-    gap = 0.19 * (high - low) / (height - 1)  # of two names, in points of the rating
+    players = sorted(lines, key=lambda player: ends[player])
+    gap = 0.2 * (high - low) / (height - 1)  # of two names, in points of the rating
     steps = gap * np.arange(len(players))
     places = isotonic_regression([ends[p] for p in players] - steps).x + steps
-    middle = (places[0] + places[-1]) / 2
-    reach = max(high - low, places[-1] - places[0] + 2 * gap) / 2
-    axes.set_ylim(min(low, middle - reach), max(high, middle + reach))
-    colours = dict(zip(lines, cycle(colour for colour, _ in LINES), strict=False))
+    axes.set_ylim(min(low, places[0] - gap), max(high, places[-1] + gap))
+    colours = {player: style[0] for player, style in zip(lines, styles, strict=False)}
     last = float(np.asarray(battles)[-1])
     for player, name, place in zip(players, short_names(players), places, strict=True):
         axes.annotate(
             name,
             (last, ends[player]),
-            (1.04, place),
+            (1.05, place),
             textcoords=axes.get_yaxis_transform(),
             va="center",
             fontsize=8.5,
             color=INK,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colours[player], "linewidth": 0.7},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colours[player],
+                "linewidth": 0.8,
+                "relpos": (0, 0.5),
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
         )
     axes.set_xlim(0, last)
     axes.set_xlabel("Battles of the tournament")
@@ -162,9 +194,11 @@ def statistics_panels(
     for place, (title, values) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(grid[0, place])
         axes.barh(rows, values, 0.72, color=LINES[4][0], edgecolor="white")
+        whole = all(value == round(value) for value in values)
+        digits = 0 if whole else int(np.clip(1 - np.floor(np.log10(max(values))), 0, 4))
         for row, value in enumerate(values):
-            axes.text(value, row, f" {value:,.3g}", va="center", fontsize=8.5)
-        axes.set_xlim(0, 1.3 * max(*values, 1e-9))
+            axes.text(value, row, f" {value:,.{digits}f}", va="center", fontsize=8.5)
+        axes.set_xlim(0, 1.35 * max(*values, 1e-9))
         axes.set_yticks([])
         axes.set_xticks([])
         axes.set_title(title, loc="left", fontsize=10)

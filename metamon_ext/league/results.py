@@ -128,7 +128,8 @@ def _in_order(
     a, b, format_ = player_rank[a], player_rank[b], format_rank[format_]
     # Pairs of two formats, or of a matchup that was arranged both ways, have the same numbers.
     unique = (pair * max(len(formats), 1) + format_) * 2 + (a > b)
-    playing = np.lexsort((mirrored, b, a, format_, pair))
+    # By distance of the names: so nobody has all its battles of a round in a row.
+    playing = np.lexsort((mirrored, b, a, np.abs(a - b), format_, pair))
     a, b, outcome, unique = a[playing], b[playing], outcome[playing], unique[playing]
 
     alone = a == b

@@ -13,11 +13,15 @@ from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arena.teams import BattleFormat, Team
+from metamon_ext.league.adaptive import Pairing, allocate, decided
 from metamon_ext.league.games import tally
 from metamon_ext.league.sprt import Sprt, pentanomial
 from metamon_ext.league.tournament import games_of
 
-Pairing = tuple[str, str]
+NO_GAMES = np.zeros((0, 3), dtype=np.int64)
+SMALLEST_ROUND = 16
+"""Mirrored pairs of an adaptive round: as many battles as two workers hold."""
+
 Counts = Mapping[Pairing, int]
 Outcomes = Mapping[Pairing, NDArray[np.int64]]
 
@@ -57,6 +61,23 @@ class Sequential:
     def verdict(self, outcomes: NDArray[np.int64]) -> str:
         """`better`, `not better` or `undecided`, of the first player of a pairing."""
         return self.test.state(pentanomial(outcomes)).verdict
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Battles go where the order of the players is least certain, until it is, or `limit` battles
+    have been given out (see `metamon_ext.league.adaptive`)."""
+
+    pairings: Sequence[Pairing]
+    limit: int
+
+    def __call__(self, outcomes: Outcomes, played: Counts) -> Counts:
+        outcomes = {pairing: outcomes.get(pairing, NO_GAMES) for pairing in self.pairings}
+        left = (self.limit - sum(played.values())) // 2
+        if left == 0 or (played and decided(outcomes)):
+            return played
+        more = allocate(outcomes, min(left, max(len(self.pairings) // 2, SMALLEST_ROUND)))
+        return {pairing: played.get(pairing, 0) + 2 * more[pairing] for pairing in self.pairings}
 
 
 @dataclass(frozen=True)
@@ -100,19 +121,6 @@ def outcomes_of(rows: Sequence[BattleRow], pairings: Counts) -> Outcomes:
     """(pairs, 3) wins, ties and losses of the first player of each pairing, in finished battles."""
     tallied = tally(games_of(rows)[0])
     return {
-        (a, b): tallied.get((a, b), _NONE) if a < b else tallied.get((b, a), _NONE)[:, ::-1]
+        (a, b): tallied.get((a, b), NO_GAMES) if a < b else tallied.get((b, a), NO_GAMES)[:, ::-1]
         for a, b in pairings
     }
-
-
-_NONE = np.zeros((0, 3), dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Adaptive:
-    pairings: Sequence[Pairing]
-    budget: int
-    look: int
-
-    def __call__(self, outcomes: Outcomes, played: Counts) -> Counts:
-        raise NotImplementedError

@@ -67,7 +67,8 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     how.add_argument(
         "--adaptive",
         action="store_true",
-        help="battles go where the ratings are least certain; --battles_per_matchup is the mean",
+        help="battles go where the order of the players is least certain, and stop when it is "
+        "certain; --battles_per_matchup is the most on average",
     )
     parser.add_argument("--gauntlet", metavar="MODEL", help="only this one against the rest")
     parser.add_argument(
@@ -158,7 +159,7 @@ def plan_of(args: argparse.Namespace, pairings: Sequence[Pairing]) -> Plan:
     if args.sprt:
         return Sequential(pairings, Sprt(*args.sprt), args.battles_per_matchup, LOOK)
     if args.adaptive:
-        return Adaptive(pairings, args.battles_per_matchup * len(pairings), LOOK)
+        return Adaptive(pairings, args.battles_per_matchup * len(pairings))
     return fixed(pairings, args.battles_per_matchup)
 
 

@@ -15,7 +15,7 @@ from metamon_ext.league.games import Games
 from metamon_ext.league.report import draw_ratings, html_table, name_html, picture, write_page
 from metamon_ext.league.standings import Standing, write_standings
 
-POINTS = 400
+POINTS = 200
 """Of a line in the picture of classic Elo."""
 
 
