@@ -11,6 +11,8 @@ from itertools import combinations
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from metamon_ext.errors import UserError
@@ -180,11 +182,25 @@ def test_training_curves_draw_what_each_log_has(tmp_path, monkeypatch, training_
     assert len(panels["Critic loss"][0].get_xdata()) == 100
 
 
-def test_long_names_are_cut_only_where_they_stay_different():
+def test_long_names_lose_their_middle_or_what_they_share():
     one, two = "runs/first/checkpoint_10000", "runs/other/checkpoint_10000"
     assert figures.short_names([one, "random"], 15) == ["runs/fi…t_10000", "random"]
-    assert figures.short_names([one, two], 25) != [one, two]
-    assert figures.short_names([one, two], 9) == [one, two]
+    assert figures.short_names([one, two, "random"], 9) == ["…first…", "…other…", "random"]
+    seeds = [f"lr_{lr}/seed_{seed}/policy_epoch_40.pt" for lr in ("1e-4", "3e-4") for seed in "12"]
+    assert figures.short_names(seeds, 20) == [
+        *("…1e-4/seed_1…", "…1e-4/seed_2…"),
+        *("…3e-4/seed_1…", "…3e-4/seed_2…"),
+    ]
+
+
+@given(
+    st.lists(st.text("ab_/…", max_size=40), unique=True, max_size=8),
+    st.integers(8, 30),
+)
+def test_short_names_are_short_and_all_different(names, length):
+    shown = figures.short_names(names, length)
+    assert len({*shown}) == len(names)
+    assert all(len(name) <= length for name in shown)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +40,9 @@ def short_names(players: Sequence[str], length: int = 30) -> list[str]:
     """Names of at most so many characters, no two alike: a long one loses its middle, or, where
     others would then look the same, the beginning and the end that it shares with them."""
     shown = {player: _cut(player, length) for player in players}
-    for same in [[p for p in players if shown[p] == cut] for cut in {*shown.values()}]:
-        if len(same) > 1:
-            shown |= zip(same, _what_differs(same, length), strict=True)
+    times = Counter(shown.values())
+    alike = [player for player in players if times[shown[player]] > 1]
+    shown |= zip(alike, _what_differs(alike, length), strict=True)
     names = [shown[player] for player in players]
     marks = [f" #{i}" for i in range(1, len(names) + 1)]
     return [
@@ -57,13 +57,19 @@ def _cut(name: str, length: int) -> str:
 
 
 def _what_differs(names: Sequence[str], length: int) -> list[str]:
-    """Without the whole words at the beginning and at the end that are the same in all."""
-    head = re.sub(r"[^\W_]*$", "", os.path.commonprefix(names))
-    rests = [name[len(head) :] for name in names]
-    tail = os.path.commonprefix([rest[::-1] for rest in rests])[::-1]
-    tail = re.sub(r"^[^\W_]*", "", tail)
-    inner = [rest[: len(rest) - len(tail)] for rest in rests]
+    """Without the words at the beginning and at the end that are the same in all."""
+    words = [re.findall(r"[^\W_]+|[\W_]", name) for name in names]
+    head = _shared(words)
+    rests = [word[head:] for word in words]
+    tail = _shared([rest[::-1] for rest in rests])
+    inner = ("".join(rest[: len(rest) - tail]) for rest in rests)
     return [_cut("…" * bool(head) + name + "…" * bool(tail), length) for name in inner]
+
+
+def _shared(lists: Sequence[Sequence[str]]) -> int:
+    """With how many equal items the lists begin."""
+    same = (len({*items}) == 1 for items in zip(*lists, strict=False))
+    return sum(1 for _ in takewhile(bool, same))
 
 
 def ratings_bars(path: Path, ratings: Sequence[Rating]) -> None:
