@@ -149,7 +149,7 @@ def query_results(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
     db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
     try:
         yield from db.execute(query)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a results file: {error}") from None
     finally:
         db.close()

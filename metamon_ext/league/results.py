@@ -48,7 +48,10 @@ def read_tournament(folder: Path) -> Results:
         raise UserError(f"there is no folder {folder}: name that of a tournament")
     store = folder / "results.sqlite"
     if store.is_file():
-        results = _read_store(store)
+        try:
+            results = _read_store(store)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{store} is damaged: a value of {error} is in it") from None
     elif paths := find_logs(folder):
         logs = read_logs(paths)
         battles = (
