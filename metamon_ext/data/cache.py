@@ -188,7 +188,8 @@ class Cache:
         header = self.header
         self.index = _mapped(self.folder / INDEX_FILE, INDEX, header.trajectories)
         self.rows = _mapped(self.folder / ROWS, header.row_dtype, header.rows)
-        self._names: NDArray[np.uint8] | None = None
+        _mapped(self.folder / NAMES, np.dtype("u1"), header.names_bytes)  # long enough?
+        self._name_ends: NDArray[np.int64] | None = None
         self.starts = np.zeros(len(self.index) + 1, dtype=np.int64)
         np.cumsum(self.index["rows"], out=self.starts[1:])
 
@@ -207,11 +208,12 @@ class Cache:
 
     def name(self, i: int) -> str:
         """The path of a trajectory's file below the source."""
-        if self._names is None:
-            self._names = _mapped(self.folder / NAMES, np.dtype("u1"), self.header.names_bytes)
-            self._ends = np.cumsum(self.index["name"], dtype=np.int64)
-        end = int(self._ends[i])
-        return os.fsdecode(self._names[end - int(self.index["name"][i]) : end].tobytes())
+        if self._name_ends is None:
+            self._name_ends = np.cumsum(self.index["name"], dtype=np.int64)
+        length = int(self.index["name"][i])
+        with open(self.folder / NAMES, "rb") as file:
+            file.seek(int(self._name_ends[i]) - length)
+            return os.fsdecode(file.read(length))
 
     def path(self, i: int) -> Path:
         """The file that a trajectory was read from."""

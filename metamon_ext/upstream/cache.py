@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from metamon_ext.data.cache import Header
 from metamon_ext.data.trajectory import Trajectory, TrajectoryError
 from metamon_ext.errors import UserError
-from metamon_ext.upstream.gin_files import find_gin_file
+from metamon_ext.upstream.gin_files import find_training_file
 from metamon_ext.upstream.register import make_reward, register_spaces, registered_name
 
 TOKENIZER = "DefaultObservationSpace-v1"
@@ -118,7 +118,7 @@ class MetamonFeaturizer:
                 interface.get_observation_space(obs_space), get_tokenizer(tokenizer)
             ),
             interface.get_action_space(action_space),
-            make_reward(reward_function, find_gin_file(gin_file))
+            make_reward(reward_function, find_training_file(gin_file))
             if gin_file
             else interface.get_reward_function(reward_function),
         )

@@ -30,7 +30,7 @@ from metamon.rl.train import (
 import metamon_ext
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.cached_dataset import cached_dataset
-from metamon_ext.upstream.gin_files import find_gin_file
+from metamon_ext.upstream.gin_files import find_training_file
 from metamon_ext.upstream.models import RECORD
 from metamon_ext.upstream.register import make_reward, register, registered_name
 
@@ -134,13 +134,9 @@ def reward_function(args: argparse.Namespace, pretrained: PretrainedModel) -> An
 
 def train_gin_config(args: argparse.Namespace, pretrained: PretrainedModel) -> str:
     """The absolute path of a file, of one of ours by its name, else of the base model's."""
-    name = args.train_gin_config
-    if name is None:
+    if args.train_gin_config is None:
         return pretrained.train_gin_config_path
-    for path in (Path(name), Path(metamon.rl.TRAINING_CONFIG_DIR, name)):
-        if path.is_file():
-            return str(path.resolve())
-    return str(find_gin_file(name))
+    return str(find_training_file(args.train_gin_config))
 
 
 def describe_run(args: argparse.Namespace, pretrained: PretrainedModel) -> dict[str, Any]:

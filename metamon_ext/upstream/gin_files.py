@@ -31,6 +31,16 @@ def find_gin_file(name: str) -> Path:
     raise UserError(f"no gin file {name!r}: {known}")
 
 
+def find_training_file(name: str) -> Path:
+    """The absolute path of a gin file: a path, a name of Metamon's, or one of ours."""
+    from metamon.rl import TRAINING_CONFIG_DIR
+
+    for path in (Path(name), Path(TRAINING_CONFIG_DIR, name)):
+        if path.is_file():
+            return path.resolve()
+    return find_gin_file(name)
+
+
 @contextmanager
 def only_bindings_of(path: str | Path) -> Iterator[None]:
     """In the block a gin file's bindings hold and no others; after it, those that held before."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import gin
 import pytest
 import torch
 from amago.loading import Batch, MixtureOfDatasets, RLData_pad_collate, RLDataset
@@ -14,16 +16,19 @@ from metamon import interface
 from metamon.data import MetamonDataset
 from metamon.interface import TokenizedObservationSpace
 from metamon.rl.metamon_to_amago import MetamonAMAGODataset
+from metamon.rl.pretrained import Minikazam
 from metamon.tokenizer import get_tokenizer
 from torch.utils.data import DataLoader
 
 from metamon_ext.data.cache_build import build
+from metamon_ext.data.cache_source import open_cache
 from metamon_ext.data.cache_verify import verify
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files, write_trajectory
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.cache import MetamonFeaturizer
 from metamon_ext.upstream.cached_dataset import CachedDataset, cached_dataset
-from metamon_ext.upstream.register import register_spaces
+from metamon_ext.upstream.finetune import build_parser, make_dataset
+from metamon_ext.upstream.register import register_spaces, registered_name
 from tests.upstream.helpers import copy_battles
 
 register_spaces()
@@ -119,12 +124,14 @@ def test_the_same_batches_as_without_the_cache(battles: Path, cache: Path) -> No
     assert (missing == 1).any() and (missing == 0).any()
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_in_workers_of_a_data_loader(battles: Path, cache: Path, context: str) -> None:
+@pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
+def test_in_workers_of_a_data_loader(
+    battles: Path, cache: Path, context: str, workers: int
+) -> None:
     ours = CachedDataset(str(cache))
     assert ours.trajectory(0)  # the files are mapped before a fork
-    mine = batches(ours, workers=2, context=context)
-    yours = batches(metamons(battles, ours, *NAMES), workers=2, context="fork")
+    mine = batches(ours, workers, context)
+    yours = batches(metamons(battles, ours, *NAMES), workers, "fork")
     for one, other in zip(mine, yours, strict=True):
         assert_same(one, other)
 
@@ -202,3 +209,60 @@ def test_weights_that_do_not_fit_are_refused(cache: Path, weights: list[float]) 
     spaces = MetamonFeaturizer.of_cache(cache).spaces
     with pytest.raises(UserError, match="one each, not negative"):
         cached_dataset([str(cache)], weights, *spaces)
+
+
+class TestFinetune:
+    """`metamon-ext finetune --cached`."""
+
+    def arguments(self, *more: object) -> argparse.Namespace:
+        words = ["--finetune_from_model", "Minikazam", "--run_name", "r", "--save_dir", "d"]
+        return build_parser().parse_args([*words, *map(str, more)])
+
+    def test_the_caches_take_the_place_of_files(self, cache: Path, battles: Path) -> None:
+        model = Minikazam()
+        space, reward = model.observation_space.base_obs_space, model.reward_function
+        names = (
+            registered_name(interface.ALL_OBSERVATION_SPACES, space),
+            registered_name(interface.ALL_REWARD_FUNCTIONS, reward),
+            model.tokenizer.name,
+            registered_name(interface.ALL_ACTION_SPACES, model.action_space),
+        )
+        folder = cache.with_name("minikazam.mmap")
+        build(battles, folder, MetamonFeaturizer.named(*names))
+        dataset = make_dataset(self.arguments("--cached", folder), model, reward)
+        wanted = metamons(battles, dataset, *names)
+        for ours, theirs in zip(batches(dataset), batches(wanted), strict=True):
+            assert_same(ours, theirs)
+        with pytest.raises(UserError, match="a cache of something else"):
+            make_dataset(self.arguments("--cached", cache), model, reward)
+
+    def test_flags_that_would_be_ignored_are_refused(self, cache: Path) -> None:
+        args = self.arguments("--cached", cache, "--formats", "gen1ou")
+        with pytest.raises(UserError, match="--cached takes the place of --formats"):
+            make_dataset(args, Minikazam(), None)
+
+
+def test_by_name_in_a_gin_file(cache: Path) -> None:
+    gin.clear_config()
+    gin.parse_config(f"metamon_ext.CachedDataset.cache = '{cache}?formats=gen4ou'")
+    dataset = CachedDataset()
+    gin.clear_config()
+    assert 0 < len(dataset.chosen) < len(dataset.cache)
+
+
+def test_the_reward_is_the_one_that_a_gin_file_sets(battles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c.mmap"
+    names = (NAMES[0], "PotentialShapedReward")
+    build(battles, folder, MetamonFeaturizer.named(*names, gin_file=str(gin_file(tmp_path, 3.0))))
+    featurizer = MetamonFeaturizer.of_cache(folder)
+    assert featurizer.spaces[2].material == 3.0
+    assert verify(folder, featurizer, every=1).faults == []
+    other = MetamonFeaturizer.named(*names, gin_file=str(gin_file(tmp_path, 4.0)))
+    with pytest.raises(UserError, match="reward is"):
+        open_cache(folder, other)
+
+
+def gin_file(folder: Path, material: float) -> Path:
+    path = folder / "reward.gin"
+    path.write_text(f"PotentialShapedReward.material = {material}\n")
+    return path
