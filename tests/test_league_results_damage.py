@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
