@@ -39,6 +39,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     arena.set_defaults(run=benchmark_arena)
     importlib.import_module("metamon_ext.upstream.benchmark").add_parser(benchmarks)
     importlib.import_module("metamon_ext.data.cache_benchmark").add_parser(benchmarks)
+    importlib.import_module("metamon_ext.league.benchmark").add_parser(benchmarks)
 
 
 def benchmark_arena(args: argparse.Namespace) -> int:
