@@ -66,6 +66,17 @@ def test_battles_are_filtered_and_land_where_metamons_parser_looks(tmp_path: Pat
     assert (tmp_path / "all" / "gen9" / "ou" / "gen9ou-50.json").exists()
 
 
+def test_what_is_not_kept_is_said_with_the_reason(tmp_path: Path, cli: Cli) -> None:
+    write_lines(tmp_path / "a.jsonl", [*records(3), *records(2), make_pokechamp(gamemode="gen2ou")])
+    flags = ("--source", tmp_path / "a.jsonl", "--min-elo", "1200", "--formats", "gen1ou")
+    answer = cli("download_pokechamp", "--output-dir", tmp_path / "out", *flags)
+    assert answer.returncode == 0, answer.stderr
+    for reason in ("low_rating", "same_name", "format_mismatch"):
+        assert reason in answer.stdout
+    answer = cli("download_pokechamp", "--output-dir", tmp_path / "none", *flags[:-1], "gen3ou")
+    assert (answer.returncode, "other_format" in answer.stdout) == (1, True)
+
+
 def test_max_games_counts_what_is_kept_and_can_be_raised(tmp_path: Path) -> None:
     source = write_lines(tmp_path / "a.jsonl", records(300))
     out = tmp_path / "out"

@@ -53,6 +53,9 @@ REASONS = {
     "too_long": "has more decisions or turns than asked for",
     "invalid_choices": "has more invalid choices of its player than asked for",
     "surplus_outcome": "is left over when a player's wins and losses are balanced",
+    # Given by the download only:
+    "low_rating": "has a player below the rating asked for, or of unknown rating",
+    "other_format": "is of a format that was not asked for",
     # Given by the cache only:
     "unobservable": "makes the observation space, the reward or the tokenizer fail",
 }
