@@ -345,6 +345,40 @@ def test_a_build_that_was_killed_goes_on_and_gives_the_same_bytes(
     assert contents(killed) == contents(whole)
 
 
+WORKING = """
+import multiprocessing, sys, time
+from metamon_ext.data.processes import map_in_order
+if __name__ == "__main__":
+    results = map_in_order(abs, range(100_000), workers=2, chunk=1)
+    next(results)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_workers_end_with_the_process_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "working.py").write_text(WORKING)
+    command = [sys.executable, str(tmp_path / "working.py")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        workers = [int(word) for word in process.stdout.readline().split()]
+        process.kill()
+    assert len(workers) == 2
+    until = time.monotonic() + 30
+    while any(map(is_running, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(is_running, workers))
+
+
+def is_running(pid: int) -> bool:
+    """Not a zombie, which nobody may be there to bury."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def trajectories(folder: Path) -> int:
     try:
         return Header.read(folder).trajectories

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -41,9 +43,8 @@ def map_in_order(
         yield from map(function, chain(head, items))
         return
     items = chain(head, items)
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=initializer, initargs=initargs
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _begin, (initializer, initargs))
     waiting: deque[Future[list[Result]]] = deque()
     try:
         while batch := list(islice(items, chunk)):
@@ -56,6 +57,20 @@ def map_in_order(
         raise RunStopped("a worker died, perhaps for memory: try with one worker") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with_parent() -> None:
+    """A process that is killed cannot end its workers, which would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _each(function: Callable[[T], Result], batch: list[T]) -> list[Result]:
