@@ -308,15 +308,18 @@ class Journal:
         whole = content[: content.rfind(b"\n") + 1]
         self._file.truncate(len(whole))
         first, *lines = whole.splitlines() or [b""]
-        if first and orjson.loads(first) != self.settings:
+        try:
+            begun = orjson.loads(first) if first else self.settings
+            for line in lines:
+                self._count(Outcome(**orjson.loads(line)))
+        except (TypeError, ValueError):
             self._file.close()
-            raise UserError(
-                f"{self.path.parent} was begun with {first.decode()}: use another folder"
-            )
+            raise UserError(f"{self.path} is damaged: use another folder") from None
+        if begun != self.settings:
+            self._file.close()
+            raise UserError(f"{self.path.parent} was begun with {begun}: use another folder")
         if not first:
             self._write(self.settings)
-        for line in lines:
-            self._count(Outcome(**orjson.loads(line)))
         return self
 
     def add(self, outcome: Outcome) -> None:
