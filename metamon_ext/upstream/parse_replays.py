@@ -1,69 +1,39 @@
-"""`metamon-ext parse_replays`: raw replays to trajectories with Metamon's own parser.
-
-Metamon's command stops at the first replay that its parser did not foresee, writes files that a
-killed run leaves cut off, starts from the beginning every time, and takes over players' underscores
-into file names that its loader then drops. Here every replay is parsed in a folder of its own, its
-trajectories appear whole, and a journal knows what is done.
-"""
+"""`metamon-ext parse_replays`: raw replays to trajectories with Metamon's own parser."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import fcntl
 import os
-import random
-import re
-import tempfile
-import warnings
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.data.processes import map_in_order
-from metamon_ext.data.raw import RawReplay, read_replay
+from metamon_ext.data.raw import read_replay
 from metamon_ext.data.sources import Record, data_files, records
 from metamon_ext.data.trajectory import TrajectoryError, parse_json, whole_file
 from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.upstream.replay_parser import (
+    Job,
+    Outcome,
+    StatisticsAsked,
+    known_formats,
+    need_parser,
+    parse,
+    start_worker,
+)
 
 JOURNAL = ".parse_replays.jsonl"
 FAILURES = "parse_failures.json"
-EXAMPLES = 3
-MARKUP = re.compile(r"\x1b\[[0-9;]*m")
-STATISTICS = "usage statistics"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A replay by the name that the journal has for it, or the reason why it is none."""
-
-    name: str
-    replay: RawReplay | None = None
-    cause: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a replay: as many `files` as players whose side could be parsed, and the
-    `cause` if these are fewer than two: the name of an exception of Metamon's, or a reason of the
-    audit."""
-
-    name: str
-    files: int = 0
-    cause: str = ""
-    detail: str = ""
 
 
 @dataclass
@@ -128,7 +98,9 @@ def parse_replays(
             jobs = _jobs(input_dir, found, journal.done, set(formats or known), ask_once)
             start = (predictor, str(output_dir), seed)
             os.environ["PYTHONHASHSEED"] = "0"  # of the workers: sets of names have one order
-            outcomes = map_in_order(_parse, jobs, workers, batch_size, _start, start, apart=True)
+            outcomes = map_in_order(
+                parse, jobs, workers, batch_size, start_worker, start, apart=True
+            )
             stderr = Console(stderr=True)
             hidden = not (show_progress and stderr.is_terminal)
             for outcome in track(outcomes, "parsing", total=None, console=stderr, disable=hidden):
@@ -140,66 +112,6 @@ def parse_replays(
     except OSError as error:
         detail = error.strerror or error
         raise RunStopped(f"cannot write {output_dir}: {detail}; run it again to go on") from None
-
-
-def need_parser() -> None:
-    """Say what to install where Metamon, whose parser this is, is missing."""
-    if not has_metamon():
-        raise UserError(
-            "replays are parsed by Metamon's own parser, and Metamon is not installed here: clone "
-            "UT-Austin-RPL/metamon, pip install -e the clone, and run this in its environment"
-        )
-    if not os.environ.get("METAMON_CACHE_DIR"):
-        raise UserError(f"set METAMON_CACHE_DIR to the folder of Metamon's {STATISTICS}")
-
-
-def known_formats() -> set[str]:
-    """The formats that Metamon's parser supports."""
-    from metamon.config import SUPPORTED_BATTLE_FORMATS
-
-    return set(SUPPORTED_BATTLE_FORMATS)
-
-
-class StatisticsAsked:
-    """Metamon's statistics, asked for once a generation and here, not by every process."""
-
-    def __init__(self, predictor: str) -> None:
-        from metamon.backend.team_prediction.predictor import ALL_PREDICTORS
-
-        if predictor not in ALL_PREDICTORS:
-            raise UserError(f"Metamon has no {predictor}: it has {', '.join(ALL_PREDICTORS)}")
-        self.predictor = predictor
-        self._there: set[str] = set()
-
-    def __call__(self, battle_format: str) -> None:
-        """Raise UserError where those of a format are missing and cannot be downloaded."""
-        if battle_format in self._there:
-            return
-        from metamon.data import download
-
-        gen, tier = battle_format[3], battle_format[4:]
-        if not self._there and self.predictor == "ReplayPredictor":
-            self._ask("replay-stats", battle_format, download.download_replay_stats)
-        root = self._ask(
-            "usage-stats", battle_format, lambda: download.download_usage_stats(int(gen))
-        )
-        for needed in (tier, "ubers", "all_tiers"):
-            folder = Path(root, "movesets_data", f"gen{gen}", needed)
-            if not any(folder.glob("*.json")):
-                raise UserError(f"{folder} holds no {STATISTICS}: delete gen{gen} and download it")
-        self._there.add(battle_format)
-
-    @staticmethod
-    def _ask(name: str, battle_format: str, download: Callable[[], str]) -> str:
-        try:
-            with _silence():
-                return download()
-        except Exception as error:  # of the hub's client, the network, the archive, the disk
-            detail = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(
-                f"Metamon's {name} for {battle_format} are not there and could not be downloaded "
-                f"({detail}): run python -m metamon.data.download {name} --formats {battle_format}"
-            ) from None
 
 
 def _jobs(
@@ -230,60 +142,6 @@ def _job(record: Record | TrajectoryError, name: str) -> Job:
         return Job(name, read_replay(record.where, content))
     except TrajectoryError as error:
         return Job(name, cause=error.reason, detail=error.detail)
-
-
-_worker: tuple[Any, Path, int]  # of this process: Metamon's parser, the output, the seed
-
-
-def _start(predictor: str, output_dir: str, seed: int) -> None:
-    global _worker
-    os.environ["PYTHONBREAKPOINT"] = "0"  # Metamon has one where statistics are missing
-    with _silence():
-        import metamon.data.download  # noqa: F401  (the parser uses it without importing it)
-        from metamon.backend.replay_parser.parse_replays import ReplayParser
-        from metamon.backend.team_prediction.predictor import ALL_PREDICTORS
-
-        parser = ReplayParser(team_predictor=ALL_PREDICTORS[predictor]())
-    _worker = parser, Path(output_dir), seed
-
-
-def _parse(job: Job) -> Outcome:
-    if job.replay is None:
-        return Outcome(job.name, 0, job.cause, job.detail)
-    parser, output_dir, seed = _worker
-    chance = zlib.crc32(f"{seed} {job.replay.id}".encode())
-    random.seed(chance)
-    np.random.seed(chance)
-    with tempfile.TemporaryDirectory(prefix="parse-") as scratch:
-        raw, parsed = Path(scratch, f"{job.replay.id}.json"), Path(scratch, "parsed")
-        raw.write_bytes(orjson.dumps(job.replay.to_json()))
-        parser.output_dir = str(parsed)
-        parser.error_history = {"Forward": {}, "Backward": {}}
-        cause, detail = "", ""
-        with _silence(), warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            try:
-                parser.parse_replay(str(raw))
-            except Exception as error:  # Metamon's parser foresees some; these it did not
-                cause, detail = type(error).__name__, str(error)
-        for names in parser.error_history.values():
-            cause = next(iter(names), cause)
-            detail = detail or (str(said[-1].message) if said and cause else "")
-        files = sorted(parsed.glob("*.json.lz4")) if parsed.is_dir() else []
-        for file in files:
-            target = output_dir / job.replay.format / file.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(target) as temporary:
-                temporary.write_bytes(file.read_bytes())
-    detail = " ".join(MARKUP.sub("", detail).split())[:300]
-    return Outcome(job.name, len(files), cause, detail)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Standard output is for answers: what Metamon prints is not."""
-    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
-        yield
 
 
 class Journal:

@@ -162,7 +162,7 @@ def test_missing_statistics_are_asked_for_once(
     from metamon.data import download
 
     from metamon_ext.errors import UserError
-    from metamon_ext.upstream.parse_replays import StatisticsAsked
+    from metamon_ext.upstream.replay_parser import StatisticsAsked
 
     asked = []
 
