@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def add_rating_arguments(parser: argparse.ArgumentParser) -> None:
     """What to rate, and how."""
     parser.add_argument("--tournament_dir", type=Path, required=True)
-    parser.add_argument("--k_factor", type=_k_factor, default=32.0, help="of classic Elo")
+    parser.add_argument(
+        "--k_factor", type=partial(_rating, above=0), default=32.0, help="of classic Elo"
+    )
     parser.add_argument("--initial_rating", type=_rating, default=1500.0, help="of classic Elo")
     parser.add_argument(
         "--anchor", metavar="PLAYER", help="its rating is set to --anchor_rating, else the mean is"
@@ -72,17 +75,15 @@ def add_rating_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anchor_rating", type=_rating, default=1500.0, metavar="ELO")
 
 
-def _rating(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _k_factor(text: str) -> float:
-    if (value := _rating(text)) > 0:
+def _rating(text: str, above: float = -math.inf) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if above < value < math.inf:
         return value
-    raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    least = "" if above == -math.inf else f" above {above:g}"
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number{least}")
 
 
 def rate(args: argparse.Namespace) -> Rated:

@@ -97,16 +97,18 @@ def winrate_heatmap(
     path: Path, players: Sequence[str], matrix: ArrayLike, counts: ArrayLike
 ) -> None:
     """`matrix[i][j]`: win rate of i against j in [0, 1], nan where they have not met; `counts`: the
-    battles behind it. Both (players, players)."""
+    battles behind it, which more than 40 players leave no room for. Both (players, players)."""
     rates, played = np.asarray(matrix, dtype=float), np.asarray(counts, dtype=int)
-    k, cell = len(players), 0.8 if len(players) <= 12 else 0.55
+    k = len(players)
+    cell = 0.8 if k <= 12 else 0.55 if k <= 40 else 0.24
     figure = _figure(3.2 + cell * k, 1.8 + cell * k)
     figure.set_layout_engine("compressed")
     axes = figure.add_subplot()
     image = axes.imshow(rates, cmap="cividis", vmin=0, vmax=1)
     for i, j in np.argwhere(played > 0):
         ink = "white" if rates[i, j] < 0.5 else "black"
-        for text, down, size in ((f"{100 * rates[i, j]:.0f}", -0.12, 22), (played[i, j], 0.27, 12)):
+        lines = [(f"{100 * rates[i, j]:.0f}", -0.12, 22), (played[i, j], 0.27, 12)]
+        for text, down, size in lines if k <= 40 else [(lines[0][0], 0, 26)]:
             axes.text(j, i + down, text, fontsize=size * cell, color=ink, ha="center", va="center")
     names = short_names(players, 24)
     axes.set_xticks(range(k), names, rotation=40, ha="right", rotation_mode="anchor")

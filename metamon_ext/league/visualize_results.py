@@ -70,7 +70,7 @@ def draw(folder: Path, rated: Rated, zero: str, initial_rating: float) -> None:
                 lines,
                 "Elo with a K-factor, battle after battle. It goes up and down with the last "
                 "results, and another order of the same battles would draw other lines: compare "
-                "players by the ratings above.",
+                "players by the ratings above. The five rated highest stand out.",
             ),
         ),
     ]
@@ -97,7 +97,7 @@ def findings(table: Sequence[Standing]) -> list[str]:
     sentences = [
         f"{first.player} is rated highest, with {first.elo:.0f} Elo points ({first.low:.0f} to "
         f"{first.high:.0f}). The chance that it is truly stronger than {second.player}, the next, "
-        f"is {percent(first.superiority)}."
+        f"is {percent(first.superiority).replace('>', 'above')}."
     ]
     open_ = sum(row.superiority is not None and row.superiority < 0.95 for row in table)
     if open_:
