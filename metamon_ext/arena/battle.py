@@ -125,14 +125,13 @@ class Seat:
         if choice is None:
             self._illegal_answers += 1
             return None
-        return self._play(int(action), choice)
+        return self._play(choice)
 
     def answer_at_random(self) -> str:
         """The simulator's choice for a seat whose policy has answered illegally twice."""
         if self._illegal_answers == 2:
             self.invalid += 1
-        action, choice = self.rng.choice(list(self._legal_choices.items()))
-        return self._play(action, choice)
+        return self._play(self.rng.choice(list(self._legal_choices.values())))
 
     def finish(self) -> None:
         """Record the state in which the battle ended, with the blank action of the files."""
@@ -148,10 +147,10 @@ class Seat:
             self._legal = self._legal or {0: "default"}
         return self._legal
 
-    def _play(self, action: int, choice: str) -> str:
+    def _play(self, choice: str) -> str:
         if self._record:
             self.states.append(self.state)
-            self.actions.append(action)
+            self.actions.append(self.tracker.recorded_action(choice, self._legal_choices))
         self.choices.append(choice)
         self.decisions += 1
         return choice

@@ -28,5 +28,8 @@ class PokeEnvTracker:
     def legal_choices(self) -> dict[int, str]:
         return legal_choices(self.battle)
 
+    def recorded_action(self, choice: str, legal: dict[int, str]) -> int:
+        return next((action for action, other in legal.items() if other == choice), -1)
+
     def action_of(self, order: Any) -> int:
         return action_of(self.battle, order)

@@ -42,6 +42,10 @@ class Tracker(Protocol):
         recharging) is action 0. Mega evolution, Z-moves and dynamax have no action.
         """
 
+    def recorded_action(self, choice: str, legal: dict[int, str]) -> int:
+        """The action that one of the `legal` choices is in `state()`, the lowest where there are
+        several; -1 for one that the state does not offer."""
+
     def action_of(self, order: Any) -> int:
         """The action index of a `poke_env` order, -1 for none (dynamax counts as the move)."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -80,6 +81,7 @@ def _renew(move: Move) -> None:
     move.maximum_pp = _new_move(move.name, move.gen_)[1]["maximum_pp"]
 
 
+@dataclass(eq=False, repr=False)  # its own, for orjson looks for the fields in the class itself
 class QuickState(UniversalState):
     """A state that is copied five times as fast: observation spaces named PAC- copy each."""
 

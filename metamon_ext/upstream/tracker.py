@@ -68,6 +68,11 @@ class MetamonTracker:
     def legal_choices(self) -> dict[int, str]:
         return self._chosen_view().legal_choices()
 
+    def recorded_action(self, choice: str, legal: dict[int, str]) -> int:
+        """The views number moves differently where one is locked in: `legal` may be another's."""
+        legal = self._view(self.backend).legal_choices()
+        return next((action for action, other in legal.items() if other == choice), -1)
+
     def action_of(self, order: Any) -> int:
         choice = re.sub(" (dynamax|mega|zmove)$", "", choice_of(order))
         legal = self._chosen_view().legal_choices()
