@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +17,7 @@ from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.errors import UserError
+from metamon_ext.league.exports import write_battle_logs
 from metamon_ext.league.games import Game, tally
 from metamon_ext.league.results import read_tournament
 from metamon_ext.league.tournament import games_of
@@ -267,3 +268,19 @@ def test_a_tournament_without_a_finished_battle_is_refused(
         store.add(spec, BattleResult(spec.key, "unfinished", "x", 3, 1, 1, 0, 0, ""))
     with pytest.raises(UserError, match="nothing to rate"):
         read_tournament(tmp_path)
+
+
+def test_our_own_battle_logs_say_what_the_store_says(
+    tmp_path: Path, specs: list[BattleSpec]
+) -> None:
+    write_store(tmp_path, specs, random.Random(1))
+    store = read_tournament(tmp_path)
+    rows = read_results(tmp_path / "results.sqlite")
+    write_battle_logs(tmp_path / "copy" / "team_results", rows)
+    logs = read_tournament(tmp_path / "copy")
+    assert logs.notes == []  # a tie is a TIE there, and unfinished battles are not
+
+    def totals(games: Iterable[Game]) -> dict[tuple[str, str], list[int]]:
+        return {players: outcomes.sum(0).tolist() for players, outcomes in tally(games).items()}
+
+    assert totals(logs.games) == totals(store.games)
