@@ -18,8 +18,10 @@ Verdict = Literal["better", "not better", "undecided"]
 SCORES = np.arange(5) / 4
 """What the five kinds of pairs score: 0, 1/2, 1, 3/2 or 2 points of 2."""
 _EMPTY = 1e-3
-_SIEGMUND = 0.5826
+_IMAGINARY = np.array([0.5, 0, 0, 0, 0.5])
 _MOST_LOOKS = 400
+_SIEGMUND = 0.5826
+"""By how many standard deviations of a step a walk overshoots a bound, in the mean."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(256)
 
 
@@ -134,48 +136,60 @@ class Sprt:
         """The Elo difference at the end of a test that was looked at every `look` pairs, whether a
         bound or the limit of pairs ended it.
 
-        Plain estimates exaggerate, as a test ends early where luck helps. Here the outcomes of a
-        test are ordered, from an early "better" over a late one to an early "not better", outcomes
-        of one look by their ratio (Siegmund 1985, Sequential Analysis, ch. III.4; Jennison &
-        Turnbull 1999, ch. 8.4), and with T(s) the chance of an outcome at least as high as the one
-        that was seen, if the expected score is s,
+        Plain estimates exaggerate, as a test ends early where luck helps. With T the
+        `outcome_chance`,
 
             T(low) = 0.025,  T(elo) = 0.5,  T(high) = 0.975
 
-        so that `elo` is median-unbiased. T takes the ratio for a normal random walk with the mean
-        and variance of the jumps under the best law with mean s. A clean sweep is taken for half a
-        tie less. Raises UserError without a pair.
+        so that `elo` is too high as often as too low, and the interval holds the truth 95 % of the
+        time (simulated tests: 94 to 97 %; 96 to 100 % where fewer than 100 pairs were not split, as
+        the ratio is slower at first than a normal walk). A clean sweep counts as half a tie less.
+        Raises UserError without a pair.
         """
-        counts = np.asarray(counts)
-        pairs = int(counts.sum())
+        pairs = int(np.sum(counts))
         if not pairs:
             raise UserError("no mirrored pair has finished: nothing to estimate from")
-        shares, jumps = _shares(counts), self.jumps(counts)
-        llr = float(counts @ jumps)
-        finest = max(round(pairs / look), 1)
-        looks = min(finest, _MOST_LOOKS)
-        step = pairs / looks
-
-        def chance(score: float) -> float:
-            law = _with_mean(shares, score)
-            drift = float(law @ jumps)
-            sd = float(np.sqrt(law @ (jumps - drift) ** 2))
-            # Fewer looks let more walks pass; bounds further in make up for it (Siegmund, ch. X.2).
-            inwards = _SIEGMUND * sd * (step**0.5 - (pairs / finest) ** 0.5)
-            lower, upper = self.lower + inwards, self.upper - inwards
-            value = llr if looks == finest else min(max(llr, lower), upper)
-            return _outcome_chance(value, lower, upper, step * drift, step**0.5 * sd, looks)
-
-        edge = 1 / (8 * pairs)
+        edge = elo_of(1 - 1 / (8 * pairs))
 
         def quantile(level: float) -> float:
-            if chance(edge) >= level:
-                return elo_of(edge)
-            if chance(1 - edge) <= level:
-                return elo_of(1 - edge)
-            return elo_of(brentq(lambda s: chance(s) - level, edge, 1 - edge, xtol=1e-6))
+            if self.outcome_chance(counts, -edge, look) >= level:
+                return -edge
+            if self.outcome_chance(counts, edge, look) <= level:
+                return edge
+            return float(
+                brentq(lambda elo: self.outcome_chance(counts, elo, look) - level, -edge, edge)
+            )
 
         return EloEstimate(quantile(0.5), quantile(0.025), quantile(0.975))
+
+    def outcome_chance(self, counts: ArrayLike, elo: float, look: int = 1) -> float:
+        """The chance that a test, looked at every `look` pairs, ends at least as high as this one
+        did, if the difference is `elo`.
+
+        Outcomes are ordered by when they came: from an early "better" over a late one to a late and
+        at last an early "not better", at one look by their ratio (Siegmund 1985, Sequential
+        Analysis, ch. III.4; Jennison & Turnbull 1999, Group Sequential Methods, ch. 8.4). The ratio
+        is taken for a normal random walk, whose steps are the `jumps`: their mean is moved from the
+        one seen by the regression of jump on score, their variance is the one seen. For slope and
+        variance half a pair counts as lost and half a one as won besides, as sweeps show none.
+        """
+        counts = np.asarray(counts)
+        pairs, jumps = int(counts.sum()), self.jumps(counts)
+        shares = (counts + _IMAGINARY) / (pairs + _IMAGINARY.sum())
+        distance, deviation = SCORES - shares @ SCORES, jumps - shares @ jumps
+        slope = float(shares @ (distance * deviation) / (shares @ distance**2))
+        sd = float(np.sqrt(shares @ deviation**2))
+        value, lower, upper = float(counts @ jumps), self.lower, self.upper
+        drift = value / pairs + slope * (expected_score(elo) - float(counts @ SCORES) / pairs)
+        taken = max(round(pairs / look), 1)
+        looks = min(taken, _MOST_LOOKS)
+        if looks < taken:
+            # Fewer looks let more walks pass; bounds further in make up for it (Siegmund, ch. X.2).
+            inwards = _SIEGMUND * sd * ((pairs / looks) ** 0.5 - (pairs / taken) ** 0.5)
+            lower, upper = lower + inwards, upper - inwards
+            value = min(max(value, lower), upper)
+        step = pairs / looks
+        return _ends_above(value, lower, upper, step * drift, step**0.5 * sd, looks)
 
 
 def _shares(counts: ArrayLike) -> NDArray[np.float64]:
@@ -196,7 +210,7 @@ def _with_mean(shares: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
     return law / law.sum(-1, keepdims=True)
 
 
-def _outcome_chance(
+def _ends_above(
     value: float, lower: float, upper: float, drift: float, sd: float, looks: int
 ) -> float:
     """The chance that a walk from 0 with `looks` steps of Normal(drift, sd^2) leaves (lower, upper)
