@@ -284,3 +284,10 @@ def test_our_own_battle_logs_say_what_the_store_says(
         return {players: outcomes.sum(0).tolist() for players, outcomes in tally(games).items()}
 
     assert totals(logs.games) == totals(store.games)
+
+
+def test_who_never_finished_a_battle_and_who_never_met_is_said(tmp_path: Path) -> None:
+    lines = [("a", "b", "WIN", 30, "1"), ("c", "d", "WIN", 30, "2"), ("e", "a", "LOSS", 201, "3")]
+    notes = notes_of(tmp_path, lines)
+    assert notes[-2] == "Not rated, as none of their battles finished: e."
+    assert notes[-1].startswith("The players fall into 2 groups that have not met")

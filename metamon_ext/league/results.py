@@ -148,6 +148,9 @@ def _in_order(
     open_ = (outcome == UNFINISHED) & ~alone
     done = (outcome != UNFINISHED) & ~alone
     games = Games(names, a[done], b[done], unique[done], outcome[done])
+    rated = {*np.unique([games.a, games.b])}
+    if never := [names[i] for i in np.unique([a[open_], b[open_]]) if i not in rated]:
+        notes.append(f"Not rated, as none of their battles finished: {some(never)}.")
     if (groups := _groups(games)) > 1:
         notes.append(
             f"The players fall into {groups} groups that have not met: ratings compare players of "

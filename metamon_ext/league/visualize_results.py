@@ -18,6 +18,20 @@ from metamon_ext.league.standings import Standing, write_standings
 POINTS = 200
 """Of a line in the picture of classic Elo."""
 
+BATTLES = "What came of each player's battles, and what else was counted."
+
+CLASSIC = (
+    "Elo with a K-factor, battle after battle. It goes up and down with the last results, and "
+    "another order of the same battles would draw other lines: compare players by the ratings "
+    "above. Of many players, the five rated highest stand out."
+)
+
+COLUMNS = (
+    "<p>Above the next: the chance that the player is truly stronger than the one below it. GXE: "
+    "the percentage of battles that it would win against an average player (1500, give or take "
+    "130) by Showdown's formula, which allows for uncertainty. Won: a tie is half a win.</p>"
+)
+
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext visualize_results`."""
@@ -60,19 +74,9 @@ def draw(folder: Path, rated: Rated, zero: str, initial_rating: float) -> None:
     write_standings(folder / "tournament_summary.csv", table)
     lost = sum(unfinished.values())
     sections = [
-        (
-            "Battles",
-            picture(statistics, "What came of each player's battles, and what else was counted."),
-        ),
-        (
-            "Classic Elo",
-            picture(
-                lines,
-                "Elo with a K-factor, battle after battle. It goes up and down with the last "
-                "results, and another order of the same battles would draw other lines: compare "
-                "players by the ratings above. The five rated highest stand out.",
-            ),
-        ),
+        ("Battles", picture(statistics, BATTLES)),
+        ("Classic Elo", picture(lines, CLASSIC)),
+        ("The columns of the ratings", COLUMNS),
     ]
     if rated.results.notes:
         notes = "".join(f"<p>{name_html(note)}</p>" for note in rated.results.notes)
