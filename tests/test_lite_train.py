@@ -230,3 +230,17 @@ def test_the_command_trains_and_says_in_one_line_what_is_wrong(
     again = cli(*args, *overrides)
     assert again.returncode == 2 and len(again.stderr.strip().splitlines()) == 1
     assert "--resume" in again.stderr
+
+
+def test_finetuning_begins_with_the_weights_of_another_run(run: Callable[..., Path]) -> None:
+    base = run("base", 5)
+    nothing_learned = ["Learner.learning_rate = 0.0", *SMALL]
+    tuned = run("tuned", 1, nothing_learned, seed=7, finetune_from=base)
+    one, other = load_model(base).state_dict(), load_model(tuned).state_dict()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    target = load_checkpoint(tuned)["learner"]["target"]
+    assert all(torch.equal(target[key], other[f"heads.{key}"]) for key in target)
+    with pytest.raises(UserError, match="not of these sizes"):
+        run("wider", 1, [*SMALL, "LiteModel.hidden_dim = 12"], finetune_from=base)
+    with pytest.raises(UserError, match="no such checkpoint"):
+        run("lost", 1, finetune_from=base / "nowhere")

@@ -26,6 +26,7 @@ def add_parsers(subparsers: Any) -> None:
     add("--run_name", required=True)
     add("--gin_config", default="binary_advantage", help="a path, or a file of gin_configs/lite")
     add("--gin", action="append", default=[], metavar="'NAME.PARAM = VALUE'", help="override")
+    add("--finetune_from", type=Path, metavar="RUN", help="begin with the weights of another run")
     add("--steps", type=_positive, help="in all, those before --resume included")
     add("--seed", type=int)
     add("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
@@ -48,6 +49,7 @@ def run_train(args: argparse.Namespace) -> int:
         log=args.log,
         cached=args.cached,
         cached_weights=args.cached_weights,
+        finetune_from=args.finetune_from,
     )
     return 0
 

@@ -146,6 +146,11 @@ class Learner:
         """All that `update` changes."""
         return {part: getattr(self, part).state_dict() for part in self._PARTS}
 
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with the weights of a trained network, in the targets too."""
+        self.model.load_state_dict(weights)
+        self.target.load_state_dict(self.model.heads.state_dict())
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where `state_dict` was called."""
         for part in self._PARTS:

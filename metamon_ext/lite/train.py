@@ -57,6 +57,7 @@ def train(
     log: bool = False,
     cached: Sequence[str] = (),
     cached_weights: Sequence[float] | None = None,
+    finetune_from: Path | None = None,
 ) -> None:
     """Train on the trajectories of a folder until the run has made all its steps.
 
@@ -68,6 +69,7 @@ def train(
         steps, seed: instead of those in the config.
         resume: go on from the run's checkpoint, if there is one.
         log: log to Weights & Biases as well (WANDB_MODE=offline works).
+        finetune_from: another run, or its checkpoint, whose weights are the first ones.
         cached, cached_weights: caches instead of the folder, as `CachedDecisions` takes them.
 
     Raises UserError for settings, data or a folder that cannot be used.
@@ -96,6 +98,8 @@ def train(
         learner.load_state_dict(content["learner"])
         order.set_state(content["order"])
         made = content["step"]
+    elif finetune_from is not None:
+        start_from(learner, finetune_from)
     if made >= settings.steps:
         return
 
@@ -123,3 +127,13 @@ def train(
                     "bindings": bindings,
                 }
                 save_checkpoint(run_dir / CHECKPOINT, content)
+
+
+def start_from(learner: Learner, path: Path) -> None:
+    """Give the learner the weights of another run. Raises UserError if they do not fit."""
+    try:
+        learner.start_from(load_checkpoint(path)["learner"]["model"])
+    except (KeyError, RuntimeError):
+        raise UserError(
+            f"{path}: its network is not of these sizes; finetune with the {CONFIG} beside it"
+        ) from None
