@@ -33,28 +33,35 @@ from metamon_ext.upstream.replay_parser import (
 )
 
 JOURNAL = ".parse_replays.jsonl"
-FAILURES = "parse_failures.json"
+FAILURES = "parse_failures.tsv"
 
 
 @dataclass
 class Summary:
-    """All that is in a journal. `failures` are cause -> names of replays."""
+    """All that is in a journal. `failures` are by cause."""
 
     replays: int = 0
     files: int = 0
-    failures: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    details: dict[str, str] = field(default_factory=dict)
+    failures: defaultdict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, outcome: Outcome) -> None:
         self.replays += 1
         self.files += outcome.files
         if outcome.cause:
-            self.failures[outcome.cause].append(outcome.name)
-            self.details.setdefault(outcome.cause, outcome.detail)
+            self.failures[outcome.cause].append(outcome)
 
     @property
     def causes(self) -> Counter[str]:
-        return Counter({cause: len(names) for cause, names in self.failures.items()})
+        return Counter({cause: len(outcomes) for cause, outcomes in self.failures.items()})
+
+    def table(self) -> str:
+        """All failures, a line each: cause, replay and what was said, between tabs."""
+        lines = (
+            f"{cause}\t{outcome.name}\t{outcome.detail}\n"
+            for cause, outcomes in sorted(self.failures.items())
+            for outcome in outcomes
+        )
+        return "".join(lines)
 
 
 def parse_replays(
@@ -71,7 +78,7 @@ def parse_replays(
 
     Args:
         output_dir: one input's; run again, it goes on where it was, however it was ended. Beside
-            the trajectories it gets `parse_failures.json`: cause -> replays.
+            the trajectories it gets `parse_failures.tsv`: cause, replay, detail.
         formats: those that are parsed, by default all that Metamon supports.
         workers: processes, each of which takes `batch_size` replays at a time.
         predictor: Metamon's class that guesses what a replay does not reveal of a team.
@@ -106,8 +113,7 @@ def parse_replays(
             for outcome in track(outcomes, "parsing", total=None, console=stderr, disable=hidden):
                 journal.add(outcome)
             with whole_file(output_dir / FAILURES) as temporary:
-                failures = orjson.dumps(dict(journal.summary.failures), option=orjson.OPT_INDENT_2)
-                temporary.write_bytes(failures)
+                temporary.write_bytes(journal.summary.table().encode(errors="replace"))
             return journal.summary
     except OSError as error:
         detail = error.strerror or error
@@ -123,7 +129,8 @@ def _jobs(
 ) -> Iterator[Job]:
     for file in files:
         for record in records(file):
-            job = _job(record, os.path.relpath(record.where, root.parent))
+            name = os.path.relpath(record.where, root.parent)
+            job = _job(record, name.encode(errors="backslashreplace").decode())
             if job.name in done:
                 continue
             if job.replay is not None:
@@ -236,7 +243,8 @@ def run(args: argparse.Namespace) -> int:
     if summary.failures:
         table = Table("cause", "replays", "share", "for example")
         for cause, count in summary.causes.most_common():
-            example = f"{summary.failures[cause][0]}: {summary.details[cause]}"
+            first = summary.failures[cause][0]
+            example = f"{first.name}: {first.detail}"
             share = f"{count / summary.replays:.1%}"
             table.add_row(
                 cause, f"{count:,}", share, escape(example.encode(errors="replace").decode())

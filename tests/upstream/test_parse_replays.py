@@ -33,7 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of battles, one of which is cut short, and two records of no use."""
+    """Files of battles, one of which is cut short, two records of no use, and an empty file."""
     root = tmp_path_factory.mktemp("raw")
     folder = root / "gen1" / "ou"
     folder.mkdir(parents=True)
@@ -48,6 +48,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     empty = {"id": "game_0_0", "log": "", "players": [], "format": "gen1ou"}
     lines = [json.dumps(record) + "\n" for record in (short, replay | other, empty)]
     (root / "more.jsonl").write_text("".join(lines))
+    (folder / "\udcff.json").touch()
     return root
 
 
@@ -74,15 +75,15 @@ def parsed(tmp_path_factory: pytest.TempPathFactory, raw: Path, cache: Path) -> 
     assert answer.returncode == 0, answer.stderr
     summary = json.loads(answer.stdout)
     causes = Counter(summary["causes"])
-    assert summary["replays"] == BATTLES + 3
-    assert causes["empty_log"] == causes["other_format"] == 1
+    assert summary["replays"] == BATTLES + 4
+    assert causes["empty_log"] == causes["other_format"] == causes["not_json"] == 1
     assert causes["UnfinishedReplayException"] == 1
     assert summary["trajectories"] >= 2 * (BATTLES - 3)
     return output
 
 
 def test_trajectories_are_good_and_metamon_loads_every_one(parsed: Path, tmp_path: Path) -> None:
-    report = audit([parsed / "gen1ou"])
+    report = audit([parsed])
     files = contents(parsed)
     assert report.verdict == "usable" and report.files == len(files)
     assert report.outcomes["WIN"] == report.outcomes["LOSS"]
@@ -102,10 +103,14 @@ def test_trajectories_are_good_and_metamon_loads_every_one(parsed: Path, tmp_pat
 
 
 def test_failures_are_listed_by_cause(parsed: Path, raw: Path) -> None:
-    failures = json.loads((parsed / "parse_failures.json").read_text())
-    assert failures["UnfinishedReplayException"] == [f"{raw.name}/more.jsonl:1"]
-    assert failures["other_format"] == [f"{raw.name}/more.jsonl:2"]
-    assert failures["empty_log"] == [f"{raw.name}/more.jsonl:3"]
+    lines = (parsed / "parse_failures.tsv").read_text().splitlines()
+    failures = {tuple(line.split("\t")[:2]) for line in lines}
+    assert failures >= {
+        ("UnfinishedReplayException", f"{raw.name}/more.jsonl:1"),
+        ("other_format", f"{raw.name}/more.jsonl:2"),
+        ("empty_log", f"{raw.name}/more.jsonl:3"),
+    }
+    assert all(len(line.split("\t")) == 3 for line in lines)
 
 
 def test_a_killed_run_goes_on_and_workers_change_nothing(
@@ -124,7 +129,7 @@ def test_a_killed_run_goes_on_and_workers_change_nothing(
     assert contents(tmp_path / "out") == contents(parsed)
     lines = (tmp_path / "out" / ".parse_replays.jsonl").read_text().splitlines()
     names = [json.loads(line)["name"] for line in lines[1:]]
-    assert len(names) == len(set(names)) == BATTLES + 3
+    assert len(names) == len(set(names)) == BATTLES + 4
     hidden = [path for path in tmp_path.rglob(".*") if path.name != ".parse_replays.jsonl"]
     assert len(hidden) <= 2  # at most what the killed workers were writing
 
