@@ -225,7 +225,7 @@ def _rows(file: Path, at_most: int | None) -> Records:
 
 def _size(cell: Any) -> int:
     """Bytes of a text in an Arrow column, without a copy of it; 0 for anything else."""
-    value = getattr(cell, "value", None)  # of one that is shared
+    value: Any = getattr(cell, "value", None)  # of one that is shared
     buffer = value.as_buffer() if hasattr(value, "as_buffer") else None
     return buffer.size if buffer is not None else 0
 
