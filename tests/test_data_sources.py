@@ -135,7 +135,8 @@ def test_files_are_found_and_what_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_sample_comes_from_everywhere(tmp_path: Path) -> None:
     lines = write_lines(tmp_path / "a.jsonl", map(make_replay, range(400)))
     parquet = write_parquet(tmp_path / "a.parquet", list(map(make_replay, range(400))), 20)
-    for path in (lines, parquet):
+    many = write_parquet(tmp_path / "b.parquet", list(map(make_replay, range(390))), 10)
+    for path in (lines, parquet, many):
         found = list(records(path, 20))
         assert len({judge(record).digest for record in found}) == len(found) == 20
         dates = sorted(judge(record).date for record in found)

@@ -31,7 +31,8 @@ def map_in_order(
 
     The results come in the order of the items, of which only a few chunks are taken ahead. No
     process is started for less than a chunk, nor for one worker, unless `function` is to be kept
-    `apart` from this process. `initializer(*initargs)` runs once in each process. Raises RunStopped when a process dies.
+    `apart` from this process. `initializer(*initargs)` runs once in each process. Raises
+    RunStopped when a process dies.
     """
     items = iter(items)
     head = list(islice(items, chunk))

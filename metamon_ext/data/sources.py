@@ -196,7 +196,7 @@ def _rows(file: Path, at_most: int | None) -> Records:
             return
         # A text that a million rows share is kept once, not a million times.
         groups = range(metadata.num_row_groups)
-        step = max(1, len(groups) // at_most) if at_most else 1
+        step = max(1, -(-len(groups) // at_most)) if at_most else 1
         share = max(1, at_most // len(groups[::step])) if at_most and groups else None
         with parquet.ParquetFile(file, read_dictionary=names) as table:
             for group in groups[::step]:
