@@ -17,7 +17,7 @@ def test_the_benchmark_reports_each_method_and_repeats_with_its_seed(monkeypatch
     assert main([*command, "--json", "--seed", "1"]) == 0
     answer = json.loads(capsys.readouterr().out)
     verdicts, ratings, adaptive = answer["results"]
-    assert adaptive["method"] == "adaptive, by ratings"
+    assert adaptive["method"] == "adaptive"
     assert verdicts["battles"] == ratings["battles"] > adaptive["battles"]
     for row in answer["results"]:
         assert 0 < row["error"] < 0.15
@@ -26,7 +26,7 @@ def test_the_benchmark_reports_each_method_and_repeats_with_its_seed(monkeypatch
     assert main([*command, "--json", "--seed", "1"]) == 0
     assert json.loads(capsys.readouterr().out) == answer
     assert main([*command, "--seed", "2"]) == 0
-    assert "4 players" in capsys.readouterr().out
+    assert "4, 200 Elo" in capsys.readouterr().out
 
 
 def test_simulated_pairs_are_fair_and_split_by_teams():

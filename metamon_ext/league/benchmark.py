@@ -88,9 +88,9 @@ def compare(
     played = adaptive(chances, error, indifference, rng)
     rows = []
     for method, counts, found in (
-        ("SPRT, by verdicts", ended, llr),
-        ("SPRT, by ratings", ended, rating_gaps(ended)),
-        ("adaptive, by ratings", played, rating_gaps(played)),
+        ("SPRT, verdicts", ended, llr),
+        ("SPRT, ratings", ended, rating_gaps(ended)),
+        ("adaptive", played, rating_gaps(played)),
     ):
         rate, pairs = error_rate(found, truth), counts.sum(-1).mean()
         rows.append(
@@ -196,7 +196,7 @@ def adaptive(
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    table = Table("League", "Method")
+    table = Table("Players, spread", "Method")
     for name in ("Battles", "Error", "Ratings", "Head to head"):
         table.add_column(name, justify="right")
     for last, row in zip([None, *rows], rows, strict=False):
@@ -205,7 +205,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         if first and last:
             table.add_section()
         table.add_row(
-            "{} players, {} Elo".format(*who) if first else "",
+            "{}, {} Elo".format(*who) if first else "",
             row["method"],
             f"{row['battles']:.0f}",
             f"{row['error']:.2%}",
