@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metamon_ext.cli import main
 from metamon_ext.data import cache_source, cache_writer
 from metamon_ext.data.cache import HEADER, INDEX, INDEX_FILE, ROWS, Cache, CacheFilter, Header
 from metamon_ext.data.cache_build import build
@@ -513,18 +514,29 @@ class TestFilter:
 
 
 def test_the_commands(
-    cli: Callable[..., subprocess.CompletedProcess[str]], source: Path, tmp_path: Path
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "c.mmap"
-    built = cli("cache", "build", source, "--output", folder, "--workers", 1)
-    assert built.returncode == 0, built.stderr
-    assert built.stdout.startswith("20 trajectories")
-    checked = cli("cache", "verify", folder, "--every", 5)
-    assert checked.returncode == 0 and "4 compared value for value" in checked.stdout
+
+    def run(*words: object) -> tuple[int, str]:
+        code = main(["cache", *map(str, words)])
+        output = capsys.readouterr()
+        return code, output.err if code == 2 else output.out
+
+    code, answer = run("build", source, "--output", folder, "--workers", 1)
+    assert code == 0 and answer.startswith("20 trajectories")
+    code, answer = run("verify", folder, "--every", 5)
+    assert code == 0 and "4 compared value for value" in answer
     flip(folder / ROWS, 0)
-    checked = cli("cache", "verify", folder)
-    assert checked.returncode == 1 and "damaged" in checked.stdout
-    refused = cli(
-        *("cache", "build", source, "--output", folder), "--reward_function", "MarginReward"
+    code, answer = run("verify", folder)
+    assert code == 1 and "damaged" in answer
+    code, answer = run("build", source, "--output", folder, "--reward_function", "MarginReward")
+    assert code == 2 and "reward_function is WinLossReward" in answer
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, answer = run(
+        "build", source, "--output", folder, "--obs_space", "DefaultObservationSpace"
     )
-    assert refused.returncode == 2 and "reward_function is WinLossReward" in refused.stderr
+    assert code == 2 and "Metamon is not installed here" in answer

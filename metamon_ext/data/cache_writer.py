@@ -31,7 +31,7 @@ from metamon_ext.data.cache_source import path_digest
 from metamon_ext.data.judge import Verdict
 from metamon_ext.errors import RunStopped, UserError
 
-COMMIT_BYTES = 64 * 2**20
+COMMIT_BYTES = 16 * 2**20
 """A killed build loses at most so many bytes of rows."""
 
 
