@@ -38,7 +38,7 @@ def test_doubles_are_refused(cli: Cli) -> None:
 
 
 def test_a_format_without_sample_teams_asks_for_some(cli: Cli) -> None:
-    assert "--teams" in refused(cli(*PLAY, "--battle_format", "gen5ou"))
+    assert "--team_set" in refused(cli(*PLAY, "--battle_format", "gen5ou"))
 
 
 @pytest.mark.parametrize("name", ["heuristic", "no/such/checkpoint", "tests.arena_policies:None_"])

@@ -129,7 +129,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--p2", required=True)
     parser.add_argument("--battles", type=positive, default=100)
     add_seat_arguments(parser)
-    parser.add_argument("--teams", type=Path, help="a folder of Showdown exports")
+    parser.add_argument(
+        "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
+    )
     parser.add_argument("--pairs", action="store_true", help="play in mirrored pairs")
     parser.add_argument("--turn_limit", type=positive, default=1000)
     parser.add_argument("--save_trajectories_to", type=Path)
@@ -145,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--resume needs the --output_dir of the run that is to go on")
     for name in (args.p1, args.p2):
         parse_policy(name)
-    battle_format, teams = prepare(args.battle_format, args.teams)
+    battle_format, teams, _ = prepare_set(args.battle_format, args.teams)
     specs = matchup(args.p1, args.p2, args.battles, battle_format, teams, args.seed, args.pairs)
     store = None
     if args.output_dir:

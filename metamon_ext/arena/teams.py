@@ -93,7 +93,7 @@ def load_teams(
         cure = (
             f"put Showdown exports named *.{name}_team or *.txt there"
             if folder
-            else "name a folder with --teams"
+            else "name a folder with --team_set"
         )
         raise UserError(f"no {name} teams in {folder or 'the sample teams'}: {cure}")
     try:

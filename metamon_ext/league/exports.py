@@ -83,11 +83,7 @@ def results_of(
             for name, about in players.items()
         },
         "ratings": [asdict(rating) for rating in ratings],
-        "matchups": [
-            {"player": m.player, "opponent": m.opponent, **asdict(m.result)}
-            | {"unfinished": m.unfinished}
-            for m in matchups(ratings, games, unfinished)
-        ],
+        "matchups": [m.to_dict() for m in matchups(ratings, games, unfinished)],
         "sprt": [{"player": a, "opponent": b, **v} for (a, b), v in verdicts.items()],
     }
 

@@ -63,7 +63,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser("quickstart", help="the whole loop on a laptop in minutes")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"))
     add_seat_arguments(parser)
-    parser.add_argument("--teams", type=Path, help="a folder of Showdown exports")
+    parser.add_argument("--teams", "--team_set", type=Path, help="a folder of Showdown exports")
     parser.add_argument("--battles", type=positive, default=1800, help="to learn from")
     parser.add_argument("--steps", type=positive, help="of training; else as the gin configs say")
     parser.add_argument("--tournament_battles", type=positive, default=300, help="of a student")

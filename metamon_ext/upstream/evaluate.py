@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.play import play_all, positive, prepare
+from metamon_ext.arena.play import play_all, positive, prepare_set
 from metamon_ext.arena.policy import make_policy, parse_policy
 from metamon_ext.arena.pool import default_workers
 from metamon_ext.arena.schedule import BattleSpec, matchup
@@ -74,7 +74,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest")
     parser.add_argument("--battle_backend", choices=["metamon", "pokeagent", "poke-env"])
     parser.add_argument(
-        "--teams", "--team_set", type=Path, help="a folder of Showdown exports; default: ours"
+        "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
     )
     parser.add_argument("--turn_limit", type=positive, default=1000)
     parser.add_argument("--save_trajectories_to", type=Path)
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     each += each % 2  # whole mirrored pairs
     specs = []
     for battle_format in [f"gen{gen}{tier.lower()}" for gen in args.gens for tier in args.formats]:
-        found, teams = prepare(battle_format, args.teams)
+        found, teams, _ = prepare_set(battle_format, args.teams)
         for agent in agents:
             for baseline in baselines:
                 specs += matchup(agent, baseline, each, found, teams, args.seed, pairs=True)
