@@ -87,7 +87,7 @@ class MetamonFeaturizer:
         self.spaces = observation_space, action_space, reward_function
         self._reader = _Reader(*self.spaces)
         self._loader = MetamonAMAGODataset(MetamonDataset("/", *self.spaces, formats=[]))
-        self._outputs: dict[int, int] = {}
+        self._known: dict[frozenset[int], list[int]] = {}
         self._one_hot = torch.eye(self.num_actions)
 
     @classmethod
@@ -149,8 +149,8 @@ class MetamonFeaturizer:
                 if rows[key].dtype != dtype and not np.array_equal(rows[key], values):
                     raise TrajectoryError(path, "unobservable", f"{key} is beyond the vocabulary")
             illegal = np.ones((len(rows), self.num_actions), dtype=bool)
-            for row, legal in zip(illegal, actions["legal"], strict=False):
-                row[[self._output(action) for action in legal]] = False
+            for i, legal in enumerate(map(frozenset, actions["legal"])):
+                illegal[i, self._outputs(legal)] = False
         except TrajectoryError:
             raise
         except Exception as error:  # any fault in a file may surface as any error of theirs
@@ -164,14 +164,15 @@ class MetamonFeaturizer:
         rows[DONES][:-1] = dones
         return rows
 
-    def _output(self, action: int) -> int:
-        """What `MetamonAMAGODataset` makes of a legal action; it asks without a state."""
-        known = self._outputs.get(action)
-        if known is None:
-            universal = UniversalAction(action_idx=action)
-            known = self._reader.action_space.action_to_agent_output(None, universal)
-            self._outputs[action] = known
-        return known
+    def _outputs(self, legal: frozenset[int]) -> list[int]:
+        """What `MetamonAMAGODataset` makes of legal actions; it asks without a state."""
+        if legal not in self._known:
+            space = self._reader.action_space
+            self._known[legal] = [
+                space.action_to_agent_output(None, UniversalAction(action_idx=int(action)))
+                for action in legal
+            ]
+        return self._known[legal]
 
     def rl_data(self, rows: NDArray[np.void]) -> RLData:
         """What `MetamonAMAGODataset` makes of the trajectory that these rows are of."""
