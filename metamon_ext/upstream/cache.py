@@ -55,6 +55,8 @@ class MetamonFeaturizer:
         action_space: ActionSpace,
         reward_function: RewardFunction,
     ) -> None:
+        unused = copy.deepcopy(observation_space.base_obs_space)
+        unused.reset()  # what it remembers of a battle is none of its settings
         self.definition = {
             "featurizer": FEATURIZER,
             "obs_space": registered_name(
@@ -63,7 +65,7 @@ class MetamonFeaturizer:
             "reward_function": registered_name(interface.ALL_REWARD_FUNCTIONS, reward_function),
             "tokenizer": observation_space.tokenizer.name,
             "action_space": registered_name(interface.ALL_ACTION_SPACES, action_space),
-            "observation": _describe(observation_space.base_obs_space),
+            "observation": _describe(unused),
             "reward": _describe(reward_function),
             "words": _digest(orjson.dumps(_vocabulary(observation_space.tokenizer))),
             "action": _describe(action_space),
@@ -255,7 +257,8 @@ def _smallest(box: Any) -> np.dtype[Any]:
 def _describe(thing: object) -> dict[str, Any]:
     """What an object is and how it is set: its class, the text of it and of those above it, and
     its attributes."""
-    source = "".join(_source(kind) for kind in type(thing).__mro__)
+    kinds = [kind for kind in type(thing).__mro__ if kind.__module__ not in ("builtins", "abc")]
+    source = "".join(map(_source, kinds))
     return {
         "class": f"{type(thing).__module__}.{type(thing).__qualname__}",
         "source": _digest(source.encode()),
@@ -266,7 +269,9 @@ def _describe(thing: object) -> dict[str, Any]:
 def _setting(value: object) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, list | tuple):
         return [_setting(item) for item in value]
     return _describe(value)
 

@@ -164,6 +164,17 @@ def test_a_file_that_metamon_cannot_observe_is_set_aside(battles: Path, tmp_path
     assert (report.trajectories, report.set_aside) == (1, {"unobservable": 1})
 
 
+@pytest.mark.parametrize("obs_space", SPACES)
+def test_a_space_that_has_seen_battles_is_still_the_same(battles: Path, obs_space: str) -> None:
+    used = MetamonFeaturizer.named(obs_space, *NAMES[1:])
+    before = used.definition
+    space, *others = used.spaces
+    trajectory = read_trajectory(next(trajectory_files(battles / "gen4ou")))
+    for state in trajectory.states:
+        space.state_to_obs(interface.UniversalState.from_dict(state))
+    assert MetamonFeaturizer(space, *others).definition == before
+
+
 def test_a_learner_that_expects_something_else_is_refused(cache: Path) -> None:
     space = interface.get_observation_space(NAMES[0])
     tokens, actions = get_tokenizer(TOKENIZER), interface.DefaultActionSpace()
