@@ -70,8 +70,9 @@ class MetamonTracker:
 
     def recorded_action(self, choice: str, legal: dict[int, str]) -> int:
         """The views number moves differently where one is locked in: `legal` may be another's."""
-        legal = self._view(self.backend).legal_choices()
-        return next((action for action, other in legal.items() if other == choice), -1)
+        own = self._view(self.backend).legal_choices()
+        same = [action for action, other in own.items() if other == choice]
+        return next(iter(same or [a for a, other in own.items() if _alike(other, choice)]), -1)
 
     def action_of(self, order: Any) -> int:
         choice = re.sub(" (dynamax|mega|zmove)$", "", choice_of(order))
@@ -163,6 +164,12 @@ class View:
             player_active_pokemon=SimpleNamespace(moves=list(battle.active_pokemon.moves)[:4]),
             available_switches=bench,
         )
+
+
+def _alike(one: str, other: str) -> bool:
+    """Stock poke-env names the type of a Hidden Power and the forme of a Sawsbuck, Metamon not."""
+    same_kind = len(one.split()) == len(other.split())
+    return same_kind and (one.startswith(other) or other.startswith(one))
 
 
 def choice_of(order: Any) -> str:

@@ -184,6 +184,24 @@ def test_actions_do_not_depend_on_whether_states_are_recorded() -> None:
             assert plain.legal_choices() == recorded.legal_choices()
 
 
+def test_every_choice_is_an_action_of_the_state_that_is_saved() -> None:
+    """A poke-env player numbers the moves of a locked Pokémon, and names a Hidden Power, otherwise
+    than Metamon's state does."""
+    renumbered, hidden_powers = 0, 0
+    for recording in recordings():
+        *decisions, _ = recording["states"]
+        for tracker, _ in zip(follow(recording), decisions, strict=False):
+            assert tracker.battle  # the first view, whose actions a poke-env player has
+            legal = tracker.legal_choices()
+            moves = len(tracker.state().player_active_pokemon.moves)
+            for action, choice in legal.items():
+                recorded = tracker.recorded_action(choice, legal)
+                assert 0 <= recorded and (recorded > 3 or recorded < moves)
+                renumbered += recorded != action
+                hidden_powers += "hiddenpower" in choice
+    assert renumbered > 0 and hidden_powers > 0
+
+
 def test_a_players_order_becomes_the_choice_it_means() -> None:
     player = SimpleHeuristicsPlayer(start_listening=False)
     found: Counter[bool] = Counter()
