@@ -9,6 +9,7 @@ import warnings
 from types import SimpleNamespace
 from typing import Any
 
+import metamon.baselines  # noqa: F401  builds poke-env's data, and fails where a battle has done so
 from metamon.env.metamon_battle import MetamonBackendBattle, PokeAgentBackendBattle
 from metamon.interface import UniversalAction, UniversalState
 from poke_env.environment import Battle  # type: ignore[attr-defined]  # the fork's
