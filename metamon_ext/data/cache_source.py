@@ -13,9 +13,8 @@ import numpy as np
 
 from metamon_ext.data.cache import Cache, Featurizer
 from metamon_ext.data.trajectory import (
-    EXTENSIONS,
-    FILTERING_STATS,
     TrajectoryError,
+    is_trajectory_file,
     read_trajectory,
     unpack,
 )
@@ -97,15 +96,11 @@ def scan(source: Path, known: Mapping[str, int]) -> Scan:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(prefix + entry.name)
-                    elif _may_be_a_trajectory(entry.name):
+                    elif is_trajectory_file(entry.name):
                         names.append(prefix + entry.name)
         except OSError as error:
             raise UserError(f"{source / folder}: {error.strerror}, and a cache needs it") from None
     return Scan(stamps, frozenset(listed), sorted(names))
-
-
-def _may_be_a_trajectory(name: str) -> bool:
-    return name.endswith(EXTENSIONS) and not name.startswith(".") and name != FILTERING_STATS
 
 
 def path_digest(name: str) -> int:
