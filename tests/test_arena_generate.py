@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -146,9 +147,12 @@ def test_a_team_set_is_found_where_metamon_keeps_it(
     monkeypatch.delenv("METAMON_CACHE_DIR", raising=False)
     assert find_team_set("competitive", "gen1ou") is None
     assert len(capsys.readouterr().err.splitlines()) == 1
-    folder = tmp_path / "teams" / "competitive" / "gen1ou"
-    folder.mkdir(parents=True)
+    folder = tmp_path / "teams" / "competitive"
+    (folder / "gen1ou").mkdir(parents=True)  # as a download that failed leaves it
     monkeypatch.setenv("METAMON_CACHE_DIR", str(tmp_path))
+    assert find_team_set("competitive", "gen1ou") is None
+    assert "no gen1ou teams in" in capsys.readouterr().err
+    shutil.copy(next((SAMPLE_TEAMS / "gen1ou").iterdir()), folder / "gen1ou" / "a.gen1ou_team")
     assert find_team_set("competitive", "gen1ou") == folder
     assert find_team_set(str(SAMPLE_TEAMS), "gen1ou") == SAMPLE_TEAMS
     assert capsys.readouterr().err == ""

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+import metamon_ext
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.play import (
     add_seat_arguments,
@@ -32,7 +33,7 @@ from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.data.trajectory import MANIFEST, whole_file
 from metamon_ext.errors import RunStopped, UserError
 
-PACKAGES = ("metamon_ext", "metamon", "amago", "poke-env", "torch")
+PACKAGES = ("metamon", "amago", "poke-env", "torch")
 
 Draw = Callable[[int], tuple[str, str]]
 """The number of a battle -> who plays it."""
@@ -197,7 +198,8 @@ def manifest(
     outcomes = Counter(row.outcome for row in rows)
     decided = outcomes["p1"] + outcomes["p2"]
     unfinished = Counter((r.reason, r.in_trouble) for r in rows if r.outcome == "unfinished")
-    versions = {"python": platform.python_version(), "pokemon-showdown": SIMULATOR_VERSION}
+    versions = {"python": platform.python_version(), "metamon_ext": metamon_ext.__version__}
+    versions["pokemon-showdown"] = SIMULATOR_VERSION
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -60,10 +60,10 @@ def find_team_set(name: str, battle_format: str) -> Path | None:
     cache = os.environ.get("METAMON_CACHE_DIR")
     reason = "METAMON_CACHE_DIR is not set"
     if cache:
-        for folder in (Path(cache, "teams", name, battle_format), Path(cache, "teams", name)):
-            if folder.is_dir():
-                return folder
-        reason = f"there is no {Path(cache, 'teams', name)}"
+        folder = Path(cache, "teams", name)
+        if any(folder.rglob(f"*.{battle_format}_team")):
+            return folder
+        reason = f"there are no {battle_format} teams in {folder}"
         if has_metamon():
             try:
                 download = importlib.import_module("metamon.data.download").download_teams
