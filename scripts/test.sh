@@ -1,13 +1,26 @@
 #!/usr/bin/env bash
 # Set up and run the tests. Arguments go to pytest, e.g. -m long or -k arena.
+#
+# tests/upstream runs with the interpreter that METAMON_PYTHON names, or with python3 where that is
+# a Metamon environment's.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+has_modules() {
+    "$1" -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' \
+        "${@:2}" 2>/dev/null
+}
+if [ -z "${METAMON_PYTHON:-}" ] && has_modules python3 metamon amago; then
+    METAMON_PYTHON="$(command -v python3)"
+    unset VIRTUAL_ENV # the other tests need an environment of their own
+fi
 . "$here/environment.sh"
 prepare_environment dev
 cd "$here/.."
 python -m pytest "$@"
-if [ -n "${METAMON_PYTHON:-}" ]; then
-    "$METAMON_PYTHON" -m pytest tests/upstream
-else
+if [ -z "${METAMON_PYTHON:-}" ]; then
     echo "tests/upstream was left out: METAMON_PYTHON names no interpreter of a Metamon environment"
+elif ! has_modules "$METAMON_PYTHON" pytest hypothesis rich scipy; then
+    echo "tests/upstream was left out: $METAMON_PYTHON lacks pytest, hypothesis, rich or scipy"
+else
+    "$METAMON_PYTHON" -m pytest tests/upstream
 fi
