@@ -196,7 +196,7 @@ def test_every_choice_is_an_action_of_the_state_that_is_saved() -> None:
             moves = len(tracker.state().player_active_pokemon.moves)
             for action, choice in legal.items():
                 recorded = tracker.recorded_action(choice, legal)
-                assert 0 <= recorded and (recorded > 3 or recorded < moves)
+                assert recorded >= 0 and (recorded > 3 or recorded < moves)
                 renumbered += recorded != action
                 hidden_powers += "hiddenpower" in choice
     assert renumbered > 0 and hidden_powers > 0
