@@ -14,12 +14,13 @@ from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 
-from metamon_ext.arena.play import add_seat_arguments, positive, prepare
+from metamon_ext.arena.play import add_seat_arguments, prepare
 from metamon_ext.arena.pool import BATTLES_AT_ONCE, play_battles
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.simulator import find_node, find_simulator
 from metamon_ext.arena.teams import Team
 from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.arguments import positive
 
 _ALONE = Path(__file__).with_name("simulator_alone.js")
 

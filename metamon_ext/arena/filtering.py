@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from metamon_ext.arena.play import positive
 from metamon_ext.arena.pool import default_workers
+from metamon_ext.arguments import positive
 from metamon_ext.data.audit_report import print_reasons
 from metamon_ext.data.filter import BattleRecord, FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName

@@ -20,7 +20,6 @@ from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.play import (
     add_seat_arguments,
     play_missing,
-    positive,
     prepare_set,
     team_set_id,
 )
@@ -30,6 +29,7 @@ from metamon_ext.arena.schedule import BattleSpec, battle, derive
 from metamon_ext.arena.simulator import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.arguments import positive
 from metamon_ext.data.trajectory import MANIFEST, whole_file
 from metamon_ext.errors import RunStopped, UserError
 

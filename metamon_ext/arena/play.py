@@ -25,6 +25,7 @@ from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.store import ResultStore
 from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
 from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.arguments import positive
 from metamon_ext.errors import UserError
 
 
@@ -112,14 +113,6 @@ def add_seat_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=positive, default=default_workers())
-
-
-def positive(text: str) -> int:
-    """An argparse type: a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from metamon_ext.arguments import positive
 from metamon_ext.data.cache import INDEX, INDEX_FILE, NAMES, ROWS, Cache, CacheFilter, Header
 from metamon_ext.data.cache_build import build
-from metamon_ext.data.cache_commands import LITE_SPACE, featurizer_class, positive
+from metamon_ext.data.cache_commands import LITE_SPACE, featurizer_class
 from metamon_ext.data.cache_source import LOOKED_AT, refuse_vanished, scan
 from metamon_ext.errors import UserError
 

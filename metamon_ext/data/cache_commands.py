@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from metamon_ext.arguments import positive
 from metamon_ext.data.cache import Header
 from metamon_ext.data.cache_build import build
 from metamon_ext.data.cache_verify import verify
@@ -108,9 +109,3 @@ def featurizer_class(kind: str) -> Any:
     if kind == "metamon":
         importlib.import_module("metamon_ext.upstream.commands").need_metamon()
     return getattr(importlib.import_module(module), name)
-
-
-def positive(text: str) -> int:
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")

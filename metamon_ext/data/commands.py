@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 
+from metamon_ext.arguments import positive
 from metamon_ext.data.audit import audit
 from metamon_ext.data.audit_report import print_audit
 
@@ -27,7 +28,7 @@ def add_parsers(subparsers: Any) -> None:
         metavar="PATH",
         help="folders or files: .json, .json.gz, .json.lz4, .jsonl, .parquet, .tar, .tar.gz",
     )
-    parser.add_argument("--sample", type=_positive, metavar="N", help="judge about N battles only")
+    parser.add_argument("--sample", type=positive, metavar="N", help="judge about N battles only")
     parser.add_argument(
         "--quarantine",
         type=Path,
@@ -44,17 +45,11 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
     parser.add_argument(
-        "--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: all)"
+        "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: all)"
     )
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
     parser.set_defaults(run=run)
     return parser
-
-
-def _positive(text: str) -> int:
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
 
 
 def run_audit(args: argparse.Namespace) -> int:

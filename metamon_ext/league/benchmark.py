@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from metamon_ext.arena.play import positive
+from metamon_ext.arguments import positive
 from metamon_ext.league.adaptive import allocate, decided
 from metamon_ext.league.ratings import ELO_PER_NAT, maximise
 from metamon_ext.league.sprt import SCORES, Sprt, expected_score

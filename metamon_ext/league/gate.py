@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from metamon_ext.arena.generate import add_team_set
-from metamon_ext.arena.play import add_seat_arguments, positive
+from metamon_ext.arena.play import add_seat_arguments
+from metamon_ext.arguments import positive
 from metamon_ext.errors import UserError
 from metamon_ext.league.rounds import Sequential
 from metamon_ext.league.self_play_tournament import hold

@@ -15,13 +15,14 @@ from rich.console import Console
 
 from metamon_ext.arena.commands import list_models
 from metamon_ext.arena.generate import add_team_set
-from metamon_ext.arena.play import add_seat_arguments, positive, prepare_set, team_set_id
+from metamon_ext.arena.play import add_seat_arguments, prepare_set, team_set_id
 from metamon_ext.arena.policy import identify, with_options
 from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.arguments import positive
 from metamon_ext.data.trajectory import TOURNAMENT_RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.league.exports import results_of, write_battle_logs, write_json

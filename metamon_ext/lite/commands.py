@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from metamon_ext.arguments import positive
+
 
 def add_parsers(subparsers: Any) -> None:
     """Add the command to what `ArgumentParser.add_subparsers` gave."""
@@ -27,7 +29,7 @@ def add_parsers(subparsers: Any) -> None:
     add("--gin_config", default="binary_advantage", help="a path, or a file of gin_configs/lite")
     add("--gin", action="append", default=[], metavar="'NAME.PARAM = VALUE'", help="override")
     add("--finetune_from", type=Path, metavar="RUN", help="begin with the weights of another run")
-    add("--steps", type=_positive, help="in all, those before --resume included")
+    add("--steps", type=positive, help="in all, those before --resume included")
     add("--seed", type=int)
     add("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
     add("--log", action="store_true", help="log to Weights & Biases (WANDB_MODE=offline works)")
@@ -52,9 +54,3 @@ def run_train(args: argparse.Namespace) -> int:
         finetune_from=args.finetune_from,
     )
     return 0
-
-
-def _positive(text: str) -> int:
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")

@@ -17,11 +17,12 @@ from typing import Any
 
 from rich.console import Console
 
-from metamon_ext.arena.play import add_seat_arguments, play_all, positive, prepare, team_set_id
+from metamon_ext.arena.play import add_seat_arguments, play_all, prepare, team_set_id
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.arguments import positive
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import whole_file
