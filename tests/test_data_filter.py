@@ -216,6 +216,9 @@ def test_wins_and_losses_of_each_player_are_balanced(
         assert kept[player, "WIN"] == kept[player, "LOSS"] == fewer
     order.shuffle(files)
     assert set(surplus_outcomes(files, seed)) == set(dropped)
+    later = [Path(file.parent, file.name.replace("2026", "2027")) for file in files]
+    again = {file.name.replace("2027", "2026") for file in surplus_outcomes(later, seed)}
+    assert again == {file.name for file in dropped}
 
 
 def test_balancing_is_counted(tmp_path: Path) -> None:

@@ -160,23 +160,22 @@ def filter_trajectories(
 def surplus_outcomes(files: Sequence[Path], seed: int) -> list[Path]:
     """The files to drop so that each player has as many wins as losses in each folder.
 
-    Which ones depends on the seed and the files' names alone, not on their order.
+    Which ones depends on the seed, the battles and their players alone, not on the files' order nor
+    on when they were played: the same battles of another day lose the same files.
     """
-    by_player: defaultdict[tuple[Path, str], dict[str, list[Path]]] = defaultdict(
+    by_player: defaultdict[tuple[Path, str], dict[str, list[tuple[bytes, Path]]]] = defaultdict(
         lambda: {"WIN": [], "LOSS": []}
     )
     for file in files:
         name = TrajectoryName.parse(file.name)
-        by_player[file.parent, name.player][name.outcome].append(file)
-
-    def lot(file: Path) -> bytes:
-        return hashlib.blake2b(f"{seed}/{file.name}".encode(), digest_size=8).digest()
+        lot = hashlib.blake2b(f"{seed}/{name.battle_id}".encode(), digest_size=8).digest()
+        by_player[file.parent, name.player][name.outcome].append((lot, file))
 
     surplus = []
     for outcomes in by_player.values():
         fewer = min(map(len, outcomes.values()))
         for same in outcomes.values():
-            surplus += sorted(same, key=lot)[fewer:]
+            surplus += [file for _, file in sorted(same)[fewer:]]
     return surplus
 
 
