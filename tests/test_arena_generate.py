@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -156,3 +157,19 @@ def test_a_team_set_is_found_where_metamon_keeps_it(
     assert find_team_set("competitive", "gen1ou") == folder
     assert find_team_set(str(SAMPLE_TEAMS), "gen1ou") == SAMPLE_TEAMS
     assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk."""
+    command = cli_command(generate(tmp_path, 60, "--model", "simple_heuristics"))
+    full = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000)),
+    )
+    assert full.returncode == 1 and len(full.stderr.splitlines()) == 1, full.stderr
+    assert 0 < decided(tmp_path) < 60
+    assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+    assert decided(tmp_path) == 60

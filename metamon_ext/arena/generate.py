@@ -103,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
             args.turn_limit, trajectories=args.output_dir, date=store.created, aliases=policies
         )
         at_once = -(-args.parallel_instances // workers)
+        stopped = None
         try:
             with Pool(worker_settings, workers, at_once) as pool:
                 play_decided(
@@ -111,10 +112,17 @@ def run(args: argparse.Namespace) -> int:
                     pool,
                     store,
                 )
-        finally:
-            about = manifest(list(store.rows()), store, settings, players, team_set)
-            with whole_file(args.output_dir / MANIFEST) as temporary:
-                temporary.write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
+        except RunStopped as error:
+            stopped = error
+        about = manifest(list(store.rows()), store, settings, players, team_set)
+    try:
+        with whole_file(args.output_dir / MANIFEST) as temporary:
+            temporary.write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
+    except OSError as error:
+        text = f"cannot write {args.output_dir}: {error.strerror}; make room, then run it again"
+        stopped = stopped or RunStopped(text)
+    if stopped:
+        raise stopped
     if args.json:
         print(orjson.dumps(about).decode())
     else:

@@ -24,7 +24,7 @@ from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive
 from metamon_ext.data.trajectory import TOURNAMENT_RESULTS
-from metamon_ext.errors import UserError
+from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.league.exports import results_of, write_battle_logs, write_json
 from metamon_ext.league.ratings import bradley_terry
 from metamon_ext.league.report import print_tables
@@ -130,14 +130,22 @@ def hold(
         )
         arrangement = Arrangement(battle_format, teams, args.seed)
         specs: list[BattleSpec] = []
+        stopped = None
         try:
             with Pool(worker_settings, args.workers) as pool:
                 specs = play_rounds(plan, arrangement, pool, store)
-        finally:  # what there is, if the run was stopped on the way
-            rows = in_order(specs, list(store.rows()))
-            content = results_of(rows, settings, players, verdicts_of(plan, rows))
-            write_battle_logs(output_dir / "team_results", rows)
-            write_json(output_dir / TOURNAMENT_RESULTS, content)
+        except RunStopped as error:
+            stopped = error
+        rows = in_order(specs, list(store.rows()))
+    content = results_of(rows, settings, players, verdicts_of(plan, rows))
+    try:
+        write_battle_logs(output_dir / "team_results", rows)
+        write_json(output_dir / TOURNAMENT_RESULTS, content)
+    except OSError as error:
+        text = f"cannot write {output_dir}: {error.strerror}; make room, then run it again"
+        stopped = stopped or RunStopped(text)
+    if stopped:
+        raise stopped
     return rows, content
 
 
