@@ -17,6 +17,7 @@ from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.data.audit import audit
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
+from metamon_ext.errors import RunStopped
 
 Schedule = Callable[..., list[BattleSpec]]
 
@@ -139,6 +140,13 @@ def test_a_battle_that_always_kills_its_worker_is_given_up(schedule: Schedule) -
     (result,) = play(specs, workers=1)
     assert result.outcome == "unfinished"
     assert result.reason == f"the worker died {ATTEMPTS} times while it was played"
+
+
+def test_workers_that_die_one_after_another_stop_the_run(schedule: Schedule) -> None:
+    """Rather than one process after the other for hundreds of battles that none can play."""
+    specs = schedule("tests.arena_policies:Suicidal", "random", 40)
+    with pytest.raises(RunStopped, match=r"7 workers died one after another"):
+        play(specs, workers=1, at_once=1)
 
 
 def test_requests_may_come_before_or_after_the_update(
