@@ -22,5 +22,5 @@ if [ -z "${METAMON_PYTHON:-}" ]; then
 elif ! has_modules "$METAMON_PYTHON" pytest hypothesis rich scipy; then
     echo "tests/upstream was left out: $METAMON_PYTHON lacks pytest, hypothesis, rich or scipy"
 else
-    "$METAMON_PYTHON" -m pytest tests/upstream
+    PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" "$METAMON_PYTHON" -m pytest tests/upstream
 fi
