@@ -43,6 +43,13 @@ def test_what_is_not_clear_at_the_limit_does_not_pass(
         assert len(read_results(tmp_path / "results.sqlite")) == 8
 
 
+def test_without_a_whole_pair_nothing_is_decided(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gate("random", "max_base_power", "--max_battles", 1) == 1
+    assert "no mirrored pair has finished: raise --max_battles" in capsys.readouterr().err
+    assert gate("tests.arena_policies:Raising", "random", "--max_battles", 4) == 1
+    assert "out of memory, say" in capsys.readouterr().err
+
+
 def test_gates_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert gate("random", "random") == 2
     assert "are the same" in capsys.readouterr().err

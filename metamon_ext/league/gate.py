@@ -12,7 +12,7 @@ import orjson
 from metamon_ext.arena.generate import add_team_set
 from metamon_ext.arena.play import add_seat_arguments
 from metamon_ext.arguments import positive
-from metamon_ext.errors import UserError
+from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.league.rounds import Sequential
 from metamon_ext.league.self_play_tournament import hold
 from metamon_ext.league.sprt import Sprt
@@ -50,8 +50,9 @@ def run(args: argparse.Namespace) -> int:
     settings |= {"gate": pairing, "alpha": args.alpha, "beta": args.beta}
     with tempfile.TemporaryDirectory() as temporary:
         rows, content = hold(args, pairing, args.output_dir or Path(temporary), plan, settings)
-    if not content["matchups"]:
-        raise UserError(f"no battle finished: {rows[0].reason}")
+    if not content["sprt"][0]["pairs"]:
+        reasons = "; ".join(sorted({row.reason for row in rows if row.reason}))
+        raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --max_battles'}")
     answer = answer_of(content)
     print(orjson.dumps(answer).decode() if args.json else sentence(answer, test))
     return 0 if answer["verdict"] == "better" else 1
