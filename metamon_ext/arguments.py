@@ -1,8 +1,10 @@
-"""Types of command line arguments that several commands share."""
+"""What the command lines of several rooms share."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 
 
 def positive(text: str) -> int:
@@ -10,3 +12,12 @@ def positive(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+
+
+def print_figures(figures: Mapping[str, object], as_json: bool) -> None:
+    """A line each for people, or one line of JSON."""
+    if as_json:
+        print(json.dumps(figures))
+        return
+    width = max(map(len, figures))
+    print("\n".join(f"{name:{width}}  {value}" for name, value in figures.items()))

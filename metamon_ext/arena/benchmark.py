@@ -20,7 +20,7 @@ from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.simulator import find_node, find_simulator
 from metamon_ext.arena.teams import Team
 from metamon_ext.arena.worker import WorkerSettings
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import positive, print_figures
 
 _ALONE = Path(__file__).with_name("simulator_alone.js")
 
@@ -80,11 +80,7 @@ def benchmark_arena(args: argparse.Namespace) -> int:
         "ratios": [round(rate / alone, 3) for rate, alone in rounds],
         "peak_memory_mb": round(memory.peak / 2**20),
     }
-    if args.json:
-        print(json.dumps(answer))
-    else:
-        width = max(map(len, answer))
-        print("\n".join(f"{name:{width}}  {value}" for name, value in answer.items()))
+    print_figures(answer, args.json)
     return 0
 
 

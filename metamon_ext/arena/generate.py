@@ -30,7 +30,7 @@ from metamon_ext.arena.simulator import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive
-from metamon_ext.data.trajectory import MANIFEST, whole_file
+from metamon_ext.data.trajectory import MANIFEST, write_json
 from metamon_ext.errors import RunStopped, UserError
 
 PACKAGES = ("metamon", "amago", "poke-env", "torch")
@@ -116,8 +116,7 @@ def run(args: argparse.Namespace) -> int:
             stopped = error
         about = manifest(list(store.rows()), store, settings, players, team_set)
     try:
-        with whole_file(args.output_dir / MANIFEST) as temporary:
-            temporary.write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
+        write_json(args.output_dir / MANIFEST, about)
     except OSError as error:
         text = f"cannot write {args.output_dir}: {error.strerror}; make room, then run it again"
         stopped = stopped or RunStopped(text)

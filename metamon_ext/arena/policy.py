@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import inspect
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlencode
@@ -17,6 +17,11 @@ from metamon_ext.errors import UserError
 if TYPE_CHECKING:
     from metamon_ext.arena.tracker import Tracker
     from metamon_ext.spaces.universal import UniversalState
+
+
+CHUNK = 16
+"""Decisions in one forward pass; fewer are padded. Kernels may round differently for other shapes,
+so with a fixed one a battle's choices do not depend on what else is being played."""
 
 
 class Decision(Protocol):
@@ -61,6 +66,12 @@ class Policy(Protocol):
 
     def end(self, battle_id: str) -> None:
         """A battle is over, or given up."""
+
+
+def chunks(decisions: Sequence[Decision]) -> Iterator[Sequence[Decision]]:
+    """Up to `CHUNK` of them at a time, in their order: for policies that are networks."""
+    for first in range(0, len(decisions), CHUNK):
+        yield decisions[first : first + CHUNK]
 
 
 HEURISTICS = {

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import positive, print_figures
 from metamon_ext.data.cache import INDEX, INDEX_FILE, NAMES, ROWS, Cache, CacheFilter, Header
 from metamon_ext.data.cache_build import build
 from metamon_ext.data.cache_commands import LITE_SPACE, featurizer_class
@@ -83,11 +83,7 @@ def run(args: argparse.Namespace) -> int:
         answer = measure(args, kind, names, Path(place))
         if args.comprehensive:
             answer["lazy_start"] = lazy_start(Path(place) / "lazy", LAZY)
-    if args.json:
-        print(json.dumps(answer))
-    else:
-        width = max(map(len, answer))
-        print("\n".join(f"{name:{width}}  {value}" for name, value in answer.items()))
+    print_figures(answer, args.json)
     return 0
 
 

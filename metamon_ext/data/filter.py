@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from metamon_ext.data.audit import judge_all
 from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.judge import Verdict, judge_trajectory
@@ -21,6 +19,7 @@ from metamon_ext.data.trajectory import (
     TrajectoryName,
     trajectory_files,
     whole_file,
+    write_json,
 )
 from metamon_ext.errors import UserError
 
@@ -150,8 +149,7 @@ def filter_trajectories(
             folder.mkdir(parents=True, exist_ok=True)
         for target, verdict in good.items():
             _place(verdict.path, target)
-        with whole_file(output_dir / FILTERING_STATS) as temporary:
-            temporary.write_bytes(orjson.dumps(stats, option=orjson.OPT_INDENT_2))
+        write_json(output_dir / FILTERING_STATS, stats)
     except OSError as error:
         raise UserError(f"cannot write {output_dir}: {error.strerror}") from error
     return report, stats

@@ -165,6 +165,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Indented JSON, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+
+
 def write_trajectory(
     folder: Path, name: TrajectoryName, states: Sequence[Any], actions: Sequence[int]
 ) -> Path:

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from metamon_ext.data.trajectory import write_json
 from metamon_ext.errors import UserError
 from metamon_ext.league.elo import last_ratings, progression
-from metamon_ext.league.exports import write_json
 from metamon_ext.league.games import Games
 from metamon_ext.league.ratings import Rating, bradley_terry
 from metamon_ext.league.report import Matchup, matchups, matrix

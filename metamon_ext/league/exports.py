@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from metamon_ext.arena.store import BattleRow
-from metamon_ext.data.trajectory import safe_player_name, whole_file
+from metamon_ext.data.trajectory import safe_player_name
 from metamon_ext.league.ratings import bradley_terry
 from metamon_ext.league.report import matchups
+from metamon_ext.league.standings import write_csv
 from metamon_ext.league.tournament import games_of
 
 HEADER = "Player Username, Team File, Opponent Username, Result, Turn Count, Battle ID"
@@ -42,9 +40,7 @@ def write_battle_logs(folder: Path, rows: Iterable[BattleRow]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for (player, battle_format), table in lines.items():
         name = f"battle_log_{safe_player_name(player)}_{battle_format}.csv"
-        with whole_file(folder / name) as temporary, temporary.open("w", newline="") as file:
-            file.write(HEADER + "\n")
-            csv.writer(file, lineterminator="\n").writerows(table)
+        write_csv(folder / name, HEADER.split(","), table)
 
 
 def results_of(
@@ -65,8 +61,10 @@ def results_of(
     decisions: Counter[str] = Counter()
     invalid: Counter[str] = Counter()
     for row in rows:
-        decisions.update({row.p1: row.p1_decisions}), decisions.update({row.p2: row.p2_decisions})
-        invalid.update({row.p1: row.p1_invalid}), invalid.update({row.p2: row.p2_invalid})
+        decisions[row.p1] += row.p1_decisions
+        decisions[row.p2] += row.p2_decisions
+        invalid[row.p1] += row.p1_invalid
+        invalid[row.p2] += row.p2_invalid
     ranks = {rating.player: rank for rank, rating in enumerate(ratings, start=1)}
     return {
         "settings": settings,
@@ -86,9 +84,3 @@ def results_of(
         "matchups": [m.to_dict() for m in matchups(ratings, games, unfinished)],
         "sprt": [{"player": a, "opponent": b, **v} for (a, b), v in verdicts.items()],
     }
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Indented JSON, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))

@@ -11,12 +11,11 @@ from string import Template
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from metamon_ext.data.trajectory import whole_file
+from metamon_ext.data.trajectory import whole_file, write_json
 from metamon_ext.errors import UserError
 from metamon_ext.league import figures
 from metamon_ext.league.games import Game, HeadToHead, score_pairs, tally
@@ -125,8 +124,7 @@ def write_report(
         "matchups": [m.to_dict() for m in found],
         "unfinished": lost,
     }
-    with whole_file(output_dir / "ratings.json") as temporary:
-        temporary.write_bytes(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
+    write_json(output_dir / "ratings.json", answer)
     return ratings
 
 

@@ -23,9 +23,9 @@ from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive
-from metamon_ext.data.trajectory import TOURNAMENT_RESULTS
+from metamon_ext.data.trajectory import TOURNAMENT_RESULTS, write_json
 from metamon_ext.errors import RunStopped, UserError
-from metamon_ext.league.exports import results_of, write_battle_logs, write_json
+from metamon_ext.league.exports import results_of, write_battle_logs
 from metamon_ext.league.ratings import bradley_terry
 from metamon_ext.league.report import print_tables
 from metamon_ext.league.rounds import (

@@ -1,32 +1,14 @@
-"""Who plays whom, and the games that came of it."""
+"""Battles of the arena as games of a league."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterable
 
-from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
-from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.league.games import Game
 
 _SCORES = {"p1": 1.0, "tie": 0.5, "p2": 0.0}
-
-
-def round_robin(
-    players: Sequence[str],
-    battles: Callable[[str, str], int],
-    battle_format: BattleFormat,
-    teams: Sequence[Team],
-    seed: int,
-) -> list[BattleSpec]:
-    """Everybody against everybody in mirrored pairs; `battles(a, b)` of them for each two."""
-    return [
-        spec
-        for a, b in combinations(players, 2)
-        for spec in matchup(a, b, battles(a, b), battle_format, teams, seed, pairs=True)
-    ]
 
 
 def games_of(rows: Iterable[BattleRow]) -> tuple[list[Game], Counter[tuple[str, str]]]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metamon_ext.arena.policy import CHUNK, chunks
 from metamon_ext.lite.checkpoint import checkpoint_file, load_model
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.observations import MatchupObservationSpace
@@ -17,10 +18,6 @@ from metamon_ext.spaces.universal import UniversalState
 
 if TYPE_CHECKING:
     from metamon_ext.arena.policy import Decision
-
-CHUNK = 16
-"""Decisions in one forward pass; fewer are padded. Kernels may round differently for other shapes,
-so with a fixed one a battle's choices do not depend on what else is being played."""
 
 
 class _Memory:
@@ -67,8 +64,7 @@ class LitePolicy:
 
     def act(self, decisions: Sequence[Decision]) -> list[int]:
         actions: list[int] = []
-        for first in range(0, len(decisions), CHUNK):
-            chunk = decisions[first : first + CHUNK]
+        for chunk in chunks(decisions):
             for decision, log_probs in zip(chunk, self._log_probs(chunk), strict=False):
                 actions.append(self._choose(decision, log_probs))
         return actions

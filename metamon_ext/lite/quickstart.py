@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError
 from metamon_ext.league.games import Game, HeadToHead, head_to_head
 from metamon_ext.league.report import duration, print_tables, write_report
-from metamon_ext.league.tournament import games_of, round_robin
+from metamon_ext.league.rounds import Arrangement
+from metamon_ext.league.tournament import games_of
 from metamon_ext.lite.train import train
 
 RULES, CARELESS = "simple_heuristics", "simple_heuristics?epsilon=0.4"
@@ -143,8 +145,9 @@ class Quickstart:
         def how_many(a: str, b: str) -> int:
             return battles if {a, b} & set(STUDENTS) else max(2, battles // 3)
 
-        specs = round_robin(
-            [*STUDENTS, *OPPONENTS], how_many, self.battle_format, self.teams, self.seed
+        arrangement = Arrangement(self.battle_format, self.teams, self.seed)
+        specs = arrangement.specs(
+            {(a, b): how_many(a, b) for a, b in combinations([*STUDENTS, *OPPONENTS], 2)}
         )
         aliases = {student: str(self.run_dir(student)) for student in STUDENTS}
         with closing(self.store("tournament")) as store:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -21,7 +20,7 @@ from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.arena.worker import WorkerSettings
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import positive, print_figures
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.evaluate import AT_ONCE
 
@@ -72,11 +71,7 @@ def run(args: argparse.Namespace) -> int:
         "ratio_to_metamon": round(ours / theirs, 2),
         "ratios": [round(ours / theirs, 2) for ours, theirs in rounds],
     }
-    if args.json:
-        print(json.dumps(answer))
-    else:
-        width = max(map(len, answer))
-        print("\n".join(f"{name:{width}}  {value}" for name, value in answer.items()))
+    print_figures(answer, args.json)
     return 0
 
 

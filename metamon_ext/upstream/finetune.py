@@ -7,8 +7,6 @@ the data set with the base model's (1.5.1; `finetune` of 1.6.0 alike).
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from metamon.rl.train import (
 )
 
 import metamon_ext
+from metamon_ext.data.trajectory import write_json
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.cached_dataset import cached_dataset
 from metamon_ext.upstream.gin_files import find_training_file
@@ -73,7 +72,9 @@ def finetune(args: argparse.Namespace) -> None:
     checkpoint = pretrained.get_path_to_checkpoint(plan["base_checkpoint"])
     experiment.load_checkpoint_from_path(checkpoint, is_accelerate_state=False)
     if experiment.accelerator.is_main_process:
-        _write_json(Path(args.save_dir, args.run_name, RECORD), plan)
+        folder = Path(args.save_dir, args.run_name)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / RECORD, plan)
     experiment.learn()
     wandb.finish()
 
@@ -169,10 +170,3 @@ def _table(plan: dict[str, Any]) -> str:
     rows = {**plan, **plan["data"], **plan["training"]}
     shown = {key: value for key, value in rows.items() if not isinstance(value, dict)}
     return "\n".join(f"  {key:<22}{value}" for key, value in shown.items() if value is not None)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(unfinished, path)

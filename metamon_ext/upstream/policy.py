@@ -19,6 +19,7 @@ from metamon.interface import UniversalAction, UniversalState
 from metamon.rl.pretrained import PretrainedModel
 from numpy.typing import NDArray
 
+from metamon_ext.arena.policy import CHUNK, chunks
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.hidden_state import Rows, blank, put, take
 from metamon_ext.upstream.models import find_model
@@ -26,10 +27,6 @@ from metamon_ext.upstream.tracker import BACKENDS
 
 if TYPE_CHECKING:
     from metamon_ext.arena.policy import Decision
-
-CHUNK = 16
-"""Decisions in one forward pass; fewer are padded. Kernels may round differently for other shapes,
-so with a fixed one a battle's choices do not depend on what else is being played."""
 
 
 def load_agent(
@@ -147,8 +144,7 @@ class MetamonPolicy:
 
     def act(self, decisions: Sequence[Decision]) -> list[int]:
         actions: list[int] = []
-        for first in range(0, len(decisions), CHUNK):
-            chunk = decisions[first : first + CHUNK]
+        for chunk in chunks(decisions):
             for decision, probs in zip(chunk, self.probabilities(chunk), strict=False):
                 actions.append(self._choose(decision, probs))
         return actions
