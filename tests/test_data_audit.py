@@ -100,6 +100,10 @@ def test_good_files_are_usable(tmp_path: Path) -> None:
         ("not_universal", lambda states, actions: states[1]["player_active_pokemon"].pop("item")),
         (
             "not_universal",
+            lambda states, actions: states[1]["player_active_pokemon"].update(name=["x"]),
+        ),
+        (
+            "not_universal",
             lambda states, actions: states[1]["opponent_active_pokemon"]["moves"].append({}),
         ),
         ("lengths_differ", lambda states, actions: actions.append(-1)),

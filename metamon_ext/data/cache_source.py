@@ -8,33 +8,31 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metamon_ext.data.cache import Cache, Featurizer
-from metamon_ext.data.trajectory import (
-    TrajectoryError,
-    is_trajectory_file,
-    read_trajectory,
-    unpack,
-)
+from metamon_ext.data.trajectory import TrajectoryError, is_trajectory_file, unpack
 from metamon_ext.errors import UserError
 
 TICK = 2_000_000_000
 """ns. A folder that changed so short a time ago may change again without a new time stamp: the
 coarsest file systems count in two seconds."""
 LOOKED_AT = 1000
-MADE_AGAIN = 3
-"""How many of its files are looked at, and how many trajectories observed anew, when a cache is
-opened."""
+COMPARED = 3
+"""How many of its files are looked at, and how many compared with the loader that knows no cache,
+when a cache is opened."""
 
 
 def open_cache(folder: Path, featurizer: Featurizer) -> Cache:
     """Open a cache for somebody who wants the rows of `featurizer`.
 
     Refused are another definition; a source with files gone; and, of up to LOOKED_AT files, any
-    that has changed; and of MADE_AGAIN files, any that gives other rows today. A source folder
-    is listed only if it has changed. Files that the cache does not have yet are no fault.
+    that has changed; and of COMPARED of them, any that the loader that knows no cache reads
+    otherwise today. A source folder is listed only if it has changed. Files that the cache does
+    not have yet are no fault.
 
     Raises UserError, naming what does not fit.
     """
@@ -48,12 +46,12 @@ def open_cache(folder: Path, featurizer: Featurizer) -> Cache:
     sample = np.linspace(start, start + len(cache), min(LOOKED_AT, len(cache)), endpoint=False)
     some = np.unique(sample.astype(np.int64) % len(cache)).tolist()
     refuse_changed(cache, some)
-    for i in some[:: max(1, len(some) // MADE_AGAIN)][:MADE_AGAIN]:
-        rows = featurizer.rows(cache.path(i), read_trajectory(cache.path(i)))
-        if rows.tobytes() != cache[i].tobytes():
+    for i in some[:: max(1, len(some) // COMPARED)][:COMPARED]:
+        trouble = difference(featurizer.restore(cache[i]), featurizer.reference(cache.path(i)))
+        if trouble:
             raise UserError(
-                f"{folder}: {cache.name(i)} gives other arrays today than it holds; delete the "
-                "cache and build it again"
+                f"{folder}: {cache.name(i)} gives other arrays today than it holds ({trouble}); "
+                "delete the cache and build it again"
             )
     return cache
 
@@ -157,3 +155,21 @@ def changed(cache: Cache, i: int) -> str:
     except (OSError, TrajectoryError) as error:
         return f"{cache.name(i)} cannot be read any more ({error})"
     return f"{cache.name(i)} has changed"
+
+
+def difference(ours: dict[str, NDArray[Any]], theirs: dict[str, NDArray[Any]]) -> str:
+    """The first value in which arrays differ, in words; nothing where they are the same."""
+    if ours.keys() != theirs.keys():
+        return f"arrays {sorted(ours)} in the cache, {sorted(theirs)} from the loader"
+    for name, array in ours.items():
+        other = theirs[name]
+        if (array.dtype, array.shape) != (other.dtype, other.shape):
+            return (
+                f"{name} is {array.dtype} {array.shape}, and {other.dtype} {other.shape} from "
+                "the loader"
+            )
+        unequal = np.argwhere((array != other) & ~((array != array) & (other != other)))
+        if len(unequal):
+            place = tuple(unequal[0].tolist())
+            return f"{name}{list(place)} is {array[place]}, and {other[place]} from the loader"
+    return ""

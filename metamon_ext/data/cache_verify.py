@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from metamon_ext.data.cache import Cache, Featurizer
-from metamon_ext.data.cache_source import changed
+from metamon_ext.data.cache_source import changed, difference
 
 
 @dataclass
@@ -52,21 +49,3 @@ def verify(
         if trouble:
             report.faults.append(trouble)
     return report
-
-
-def difference(ours: dict[str, NDArray[Any]], theirs: dict[str, NDArray[Any]]) -> str:
-    """The first value in which arrays differ, in words; nothing where they are the same."""
-    if ours.keys() != theirs.keys():
-        return f"arrays {sorted(ours)} in the cache, {sorted(theirs)} from the loader"
-    for name, array in ours.items():
-        other = theirs[name]
-        if (array.dtype, array.shape) != (other.dtype, other.shape):
-            return (
-                f"{name} is {array.dtype} {array.shape}, and {other.dtype} {other.shape} from "
-                "the loader"
-            )
-        unequal = np.argwhere((array != other) & ~((array != array) & (other != other)))
-        if len(unequal):
-            place = tuple(unequal[0].tolist())
-            return f"{name}{list(place)} is {array[place]}, and {other[place]} from the loader"
-    return ""

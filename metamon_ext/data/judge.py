@@ -207,8 +207,9 @@ def _check(path: Path, trajectory: Trajectory) -> None:
         raise TrajectoryError(path, "no_decisions", f"{len(states)} states")
     if actions[-1] != BLANK_ACTION:
         raise TrajectoryError(path, "last_action", f"the last action is {actions[-1]}, not -1")
+    known: dict[str, dict[str, Any]] = {}
     for index, state in enumerate(states):
-        if not _is_universal(state):
+        if not _is_universal(state, known):
             raise TrajectoryError(path, "not_universal", f"state {index}{_unlike(state)}")
 
     battle_format = states[0]["format"]
@@ -252,20 +253,32 @@ def _is_possible(state: dict[str, Any], action: int) -> bool:
     return 0 <= action <= 3 and action < moves
 
 
-def _is_universal(state: dict[str, Any]) -> bool:
-    """Would Metamon 1.5.1 read it? No key may be missing, and none be there that it has not."""
-    return (
+def _is_universal(state: dict[str, Any], known: dict[str, dict[str, Any]]) -> bool:
+    """Would Metamon 1.5.1 read it? No key may be missing, and none be there that it has not.
+
+    `known` are Pokémon that passed, by name. One that equals them does too: most of a team is in
+    a state as it was in the one before.
+    """
+    if not (
         _fits(state, "state")
         and _fits(state["player_prev_move"], "move")
         and _fits(state["opponent_prev_move"], "move")
-        and _is_pokemon(state["player_active_pokemon"])
-        and _is_pokemon(state["opponent_active_pokemon"])
-        and all(map(_is_pokemon, state["available_switches"]))
         and all(type(name) is str for name in state.get("opponent_teampreview", ()))
-    )
+    ):
+        return False
+    team = state["available_switches"]
+    for pokemon in (state["player_active_pokemon"], state["opponent_active_pokemon"], *team):
+        name = pokemon.get("name") if type(pokemon) is dict else None
+        if type(name) is not str:
+            return False
+        if known.get(name) != pokemon:
+            if not _is_pokemon(pokemon):
+                return False
+            known[name] = pokemon
+    return True
 
 
-def _is_pokemon(value: object) -> bool:
+def _is_pokemon(value: object) -> TypeGuard[dict[str, Any]]:
     return _fits(value, "pokemon") and all(_fits(move, "move") for move in value["moves"])
 
 

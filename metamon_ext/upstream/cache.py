@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import metamon
 import numpy as np
@@ -20,6 +21,9 @@ from metamon.interface import (
     RewardFunction,
     TokenizedObservationSpace,
     UniversalAction,
+    UniversalMove,
+    UniversalPokemon,
+    UniversalState,
 )
 from metamon.rl.metamon_to_amago import MetamonAMAGODataset
 from metamon.tokenizer import PokemonTokenizer, get_tokenizer
@@ -140,10 +144,10 @@ class MetamonFeaturizer:
     def rows(self, path: Path, trajectory: Trajectory) -> NDArray[np.void]:
         """A row a state. Raises TrajectoryError (`unobservable`) where Metamon's code fails."""
         try:
-            obs, actions, rewards, dones = self._reader.read(trajectory)
+            content = self._reader.read(trajectory)
             rows = np.zeros(len(trajectory.states), self.row)
             for key, (dtype, shape) in self.shapes.items():
-                values = np.stack(obs[key])
+                values = np.stack([one[key] for one in content.obs])
                 if values.dtype != dtype or values.shape[1:] != shape:
                     found = f"{key} is {values.dtype} {values.shape[1:]}, not {dtype} {shape}"
                     raise TrajectoryError(path, "unobservable", found)
@@ -151,7 +155,7 @@ class MetamonFeaturizer:
                 if rows[key].dtype != dtype and not np.array_equal(rows[key], values):
                     raise TrajectoryError(path, "unobservable", f"{key} is beyond the vocabulary")
             illegal = np.ones((len(rows), self.num_actions), dtype=bool)
-            for i, legal in enumerate(map(frozenset, actions["legal"])):
+            for i, legal in enumerate(content.legal):
                 illegal[i, self._outputs(legal)] = False
         except TrajectoryError:
             raise
@@ -159,11 +163,11 @@ class MetamonFeaturizer:
             detail = f"{type(error).__name__}: {error}"
             raise TrajectoryError(path, "unobservable", detail) from None
         rows[ILLEGAL] = np.packbits(illegal, axis=-1)
-        rows[ACTIONS][:-1] = np.maximum(actions["chosen"], 0)
-        rows[MISSING][:-1] = actions["missing"]
+        rows[ACTIONS][:-1] = np.maximum(content.chosen, 0)
+        rows[MISSING][:-1] = content.missing
         rows[MISSING][-1] = True
-        rows[REWARDS][:-1] = rewards
-        rows[DONES][:-1] = dones
+        rows[REWARDS][:-1] = content.rewards
+        rows[DONES][-2] = True
         return rows
 
     def _outputs(self, legal: frozenset[int]) -> list[int]:
@@ -210,8 +214,12 @@ def _arrays(data: RLData) -> dict[str, NDArray[Any]]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-class _Reader(MetamonDataset):
-    """Metamon's reading of a file that has been unpacked and judged already."""
+class _Reader:
+    """`MetamonDataset.load_filename`, for a trajectory that has been decoded and judged already.
+
+    It puts the same questions to the same spaces, in the same order. What is faster: states share
+    a Pokémon that stayed as it was, and the tokenizer is a quicker one.
+    """
 
     def __init__(
         self,
@@ -219,17 +227,60 @@ class _Reader(MetamonDataset):
         action_space: ActionSpace,
         reward_function: RewardFunction,
     ) -> None:
-        quick = copy.copy(observation_space)
-        quick.tokenizer = _QuickTokenizer(observation_space.tokenizer)
-        super().__init__("/", quick, action_space, reward_function, formats=[])
-        self._content: dict[str, Any] = {}
+        self.observation_space = copy.deepcopy(observation_space)
+        self.observation_space.tokenizer = _QuickTokenizer(observation_space.tokenizer)
+        self.action_space = copy.deepcopy(action_space)
+        self.reward_function = copy.deepcopy(reward_function)
 
-    def read(self, trajectory: Trajectory) -> tuple[Any, Any, Any, Any]:
-        self._content = {"states": trajectory.states, "actions": trajectory.actions}
-        return self.load_filename("")
+    def read(self, trajectory: Trajectory) -> _Content:
+        states = _universal_states(trajectory.states)
+        self.observation_space.reset()
+        obs = [self.observation_space.state_to_obs(state) for state in states]
+        chosen, legal, missing = [], [], []
+        for state, index in zip(states[:-1], trajectory.actions[:-1], strict=True):
+            action = UniversalAction(action_idx=index)
+            chosen.append(self._output(state, action))
+            possible = UniversalAction.maybe_valid_actions(state)
+            legal.append(frozenset(self._output(state, one) for one in possible))
+            missing.append(action.missing)
+        rewards = [self.reward_function(*pair) for pair in pairwise(states)]
+        return _Content(obs, chosen, legal, missing, rewards)
 
-    def _load_json(self, filename: str) -> dict[str, Any]:
-        return self._content
+    def _output(self, state: UniversalState, action: UniversalAction) -> int:
+        return int(self.action_space.action_to_agent_output(state, action))
+
+
+class _Content(NamedTuple):
+    """A trajectory as its spaces see it: an observation a state, the rest a decision each."""
+
+    obs: list[dict[str, NDArray[Any]]]
+    chosen: list[int]
+    legal: list[frozenset[int]]
+    missing: list[bool]
+    rewards: list[float]
+
+
+def _universal_states(states: list[dict[str, Any]]) -> list[UniversalState]:
+    """As `UniversalState.from_dict` makes them, but for what they share; `states` stay whole."""
+    made: dict[tuple[str, str], tuple[dict[str, Any], UniversalPokemon]] = {}
+
+    def pokemon(side: str, data: dict[str, Any]) -> UniversalPokemon:
+        place = side, data["name"]
+        if place not in made or made[place][0] != data:
+            made[place] = data, UniversalPokemon.from_dict(dict(data))
+        return made[place][1]
+
+    def state(data: dict[str, Any]) -> UniversalState:
+        content = {"can_tera": False, "opponent_teampreview": [], **data}
+        for side in ("player", "opponent"):
+            active, move = f"{side}_active_pokemon", f"{side}_prev_move"
+            content[active] = pokemon(side, data[active])
+            content[move] = UniversalMove(**data[move])
+        team = data["available_switches"]
+        content["available_switches"] = [pokemon("player", one) for one in team]
+        return UniversalState(**content)
+
+    return list(map(state, states))
 
 
 class _QuickTokenizer(PokemonTokenizer):

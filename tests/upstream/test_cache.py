@@ -21,7 +21,7 @@ from metamon.tokenizer import get_tokenizer
 from torch.utils.data import DataLoader
 
 from metamon_ext.data.cache_build import build
-from metamon_ext.data.cache_source import open_cache
+from metamon_ext.data.cache_source import difference, open_cache
 from metamon_ext.data.cache_verify import verify
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files, write_trajectory
 from metamon_ext.errors import UserError
@@ -113,6 +113,16 @@ def test_every_observation_space_comes_out_as_metamon_has_it(
         content = theirs.parsed_replay_dset.load_filename(filename)
         wanted = RLData_pad_collate([theirs._process_data(content)])
         assert_same(RLData_pad_collate([cached.trajectory(i)]), wanted)
+
+
+@pytest.mark.parametrize("reward", sorted(interface.ALL_REWARD_FUNCTIONS))
+def test_every_reward_comes_out_as_metamon_has_it(battles: Path, reward: str) -> None:
+    featurizer = MetamonFeaturizer.named(NAMES[0], reward)
+    for file in trajectory_files(battles):
+        trajectory = read_trajectory(file)
+        rows = featurizer.rows(file, trajectory)
+        assert difference(featurizer.restore(rows), featurizer.reference(file)) == ""
+        assert trajectory == read_trajectory(file)  # what was read is still what it was
 
 
 def test_the_same_batches_as_without_the_cache(battles: Path, cache: Path) -> None:
