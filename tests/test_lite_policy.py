@@ -144,6 +144,12 @@ def test_temperature_sharpens_and_zero_takes_the_likeliest(
     assert shares[0] < shares[1] <= shares[2] == 1.0
 
 
+@pytest.mark.parametrize("temperature", ["-1", "nan"])
+def test_a_temperature_below_zero_is_refused(checkpoint: Path, temperature: str) -> None:
+    with pytest.raises(ValueError, match="0 or more"):
+        LitePolicy(checkpoint, temperature)
+
+
 def test_the_folder_of_a_run_is_as_good_as_its_file(checkpoint: Path) -> None:
     LitePolicy(checkpoint.parent)
     with pytest.raises(UserError, match="no such checkpoint"):

@@ -6,9 +6,9 @@ import hashlib
 import importlib
 import inspect
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from metamon_ext.arena.tracker import has_metamon
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from metamon_ext.arena.tracker import Tracker
     from metamon_ext.spaces.universal import UniversalState
 
+Row = TypeVar("Row")
 
 CHUNK = 16
 """Decisions in one forward pass; fewer are padded. Kernels may round differently for other shapes,
@@ -68,10 +69,16 @@ class Policy(Protocol):
         """A battle is over, or given up."""
 
 
-def chunks(decisions: Sequence[Decision]) -> Iterator[Sequence[Decision]]:
-    """Up to `CHUNK` of them at a time, in their order: for policies that are networks."""
+def in_chunks(
+    decisions: Sequence[Decision], forward: Callable[[Sequence[Decision]], Iterable[Row]]
+) -> Iterator[tuple[Decision, Row]]:
+    """Each decision with its row of what `forward` makes of up to `CHUNK` of them at a time.
+
+    For policies that are networks; rows of padding, beyond the decisions, are left out.
+    """
     for first in range(0, len(decisions), CHUNK):
-        yield decisions[first : first + CHUNK]
+        chunk = decisions[first : first + CHUNK]
+        yield from zip(chunk, forward(chunk), strict=False)
 
 
 HEURISTICS = {
@@ -93,6 +100,8 @@ class HeuristicPolicy:
 
         self._player = getattr(poke_env.player, player_class)(start_listening=False)
         self._epsilon = float(epsilon)
+        if not 0 <= self._epsilon <= 1:
+            raise ValueError(f"epsilon is a probability in [0, 1], not {epsilon}")
 
     def begin(self, battle_id: str) -> None:
         pass
@@ -120,7 +129,10 @@ def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
     Raises UserError for a name that nobody answers to.
     """
     base, _, query = name.partition("?")
-    options = dict(parse_qsl(query, strict_parsing=bool(query)))
+    try:
+        options = dict(parse_qsl(query, strict_parsing=bool(query)))
+    except ValueError:
+        raise UserError(f"policy {name!r}: options are ?option=value&option=value") from None
     if base in HEURISTICS:
         return HeuristicPolicy, {"player_class": HEURISTICS[base]} | options
     if Path(base).exists():
@@ -129,9 +141,12 @@ def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
     module, _, attribute = base.partition(":")
     if attribute:
         try:
-            return getattr(importlib.import_module(module), attribute), options
-        except (ImportError, AttributeError) as error:
+            factory = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise UserError(f"policy {name!r} cannot be imported: {error}") from None
+        if not callable(factory):
+            raise UserError(f"policy {name!r} is not a class: name one with begin, act and end")
+        return factory, options
     if has_metamon():
         factory, named = importlib.import_module("metamon_ext.upstream.seats").find_policy(base)
         return factory, named | options

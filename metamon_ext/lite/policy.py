@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamon_ext.arena.policy import CHUNK, chunks
+from metamon_ext.arena.policy import CHUNK, in_chunks
 from metamon_ext.lite.checkpoint import checkpoint_file, load_model
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.observations import MatchupObservationSpace
@@ -49,6 +49,8 @@ class LitePolicy:
         torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
         self._model = load_model(Path(checkpoint))
         self._temperature = float(temperature)
+        if not self._temperature >= 0:
+            raise ValueError(f"temperature has to be 0 or more, not {temperature}")
         self._memories: dict[str, _Memory] = {}
 
     @staticmethod
@@ -63,11 +65,7 @@ class LitePolicy:
         self._memories.pop(battle_id, None)
 
     def act(self, decisions: Sequence[Decision]) -> list[int]:
-        actions: list[int] = []
-        for chunk in chunks(decisions):
-            for decision, log_probs in zip(chunk, self._log_probs(chunk), strict=False):
-                actions.append(self._choose(decision, log_probs))
-        return actions
+        return [self._choose(*each) for each in in_chunks(decisions, self._log_probs)]
 
     def _log_probs(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
         """log pi in up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""

@@ -19,7 +19,7 @@ from metamon.interface import UniversalAction, UniversalState
 from metamon.rl.pretrained import PretrainedModel
 from numpy.typing import NDArray
 
-from metamon_ext.arena.policy import CHUNK, chunks
+from metamon_ext.arena.policy import CHUNK, in_chunks
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.hidden_state import Rows, blank, put, take
 from metamon_ext.upstream.models import find_model
@@ -110,6 +110,8 @@ class MetamonPolicy:
         battle_backend: str | None = None,
     ) -> None:
         epoch = None if checkpoint is None else int(checkpoint)
+        if not float(temperature) >= 0:
+            raise ValueError(f"temperature has to be 0 or more, not {temperature}")
         self._greedy = float(temperature) == 0
         self._model = find_model(model)
         self._backend = battle_backend or self._model.battle_backend
@@ -143,11 +145,7 @@ class MetamonPolicy:
         self._memories.pop(battle_id, None)
 
     def act(self, decisions: Sequence[Decision]) -> list[int]:
-        actions: list[int] = []
-        for chunk in chunks(decisions):
-            for decision, probs in zip(chunk, self.probabilities(chunk), strict=False):
-                actions.append(self._choose(decision, probs))
-        return actions
+        return [self._choose(*each) for each in in_chunks(decisions, self.probabilities)]
 
     def probabilities(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
         """pi(a|s) of up to CHUNK decisions, (CHUNK, actions); moves the memories on."""
