@@ -5,7 +5,7 @@
     header           JSON: what the arrays depend on, and how far the other files count
     rows.bin         a structured row a state, trajectory after trajectory
     index.bin        an INDEX record a trajectory, in the same order
-    names.bin        the paths of the source files below the source, one after the other
+    names.bin        the names of the source files, one after the other
     set_aside.jsonl  the files that were not taken, with their reasons
 
 All but the header only grow, and the header is replaced as a whole when what it counts has reached
@@ -30,10 +30,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from metamon_ext.data.cache_files import Stamp
 from metamon_ext.data.trajectory import Trajectory, whole_file
 from metamon_ext.errors import UserError
 
-VERSION = 1
+VERSION = 2
 HEADER, ROWS, INDEX_FILE = "header", "rows.bin", "index.bin"
 NAMES, SET_ASIDE = "names.bin", "set_aside.jsonl"
 UNRATED = -(2**31)
@@ -44,7 +45,7 @@ INDEX = np.dtype(
     [
         ("path", "<u8"),  # digest of the path below the source
         ("content", "<u8"),  # digest of the unpacked JSON
-        ("mtime", "<i8"),  # ns, as `size` (bytes) of the file when it was read
+        ("place", "<i8"),  # with `size` (bytes) the file's Stamp when it was read
         ("date", "<i8"),  # s since 1970, of the battle, without a time zone
         ("rows", "<u4"),
         ("checksum", "<u4"),  # CRC-32 of the rows
@@ -88,8 +89,8 @@ class Header:
     """What `header` holds.
 
     `source` is the folder that was read, `row` the type of a row as [name, dtype, shape] a field,
-    `folders` the time stamp of every folder below the source (0: to be listed again), and
-    `index_checksum` the CRC-32 of index.bin. The counts say how much of each file is valid.
+    `folders` the time stamp of every folder and archive below the source (0: to be listed again),
+    and `index_checksum` the CRC-32 of index.bin. The counts say how much of each file is valid.
     """
 
     definition: dict[str, Any]
@@ -139,8 +140,8 @@ class Header:
             raise UserError(f"{folder}: a damaged header ({error}); delete the cache") from None
         raise UserError(f"{folder}: a cache of another version; delete it and build it again")
 
-    def refuse(self, folder: Path, definition: dict[str, Any]) -> None:
-        """Raise UserError where the rows are not those of this definition."""
+    def refuse(self, folder: Path, definition: dict[str, Any], row: np.dtype[np.void]) -> None:
+        """Raise UserError where the rows are not those of this definition and type."""
         ours: dict[str, Any] = orjson.loads(orjson.dumps(definition))
         keys = sorted(self.definition.keys() | ours.keys())
         told = [
@@ -150,6 +151,8 @@ class Header:
         ]
         if told:
             raise UserError(f"{folder}: a cache of something else: {'; '.join(told)}")
+        if self.row_dtype != row:
+            raise UserError(f"{folder}: a damaged header (its rows are others); delete the cache")
 
     def write(self, folder: Path) -> None:
         with whole_file(folder / HEADER) as temporary, open(temporary, "wb") as file:
@@ -216,8 +219,13 @@ class Cache:
             return os.fsdecode(file.read(length))
 
     def path(self, i: int) -> Path:
-        """The file that a trajectory was read from."""
+        """The file that a trajectory was read from; in an archive, what `tar` would call it."""
         return Path(self.header.source, self.name(i))
+
+    def stamp(self, i: int) -> Stamp:
+        """Of the file that a trajectory was read from."""
+        record = self.index[i]
+        return Stamp(int(record["size"]), int(record["place"]))
 
     def is_whole(self, i: int) -> bool:
         """Do the rows of a trajectory have their checksum?"""

@@ -100,6 +100,8 @@ def measure(
     contest: Contest = importlib.import_module(CONTESTS[kind]).contest(folder)
     some = place / "some" / "files"
     some.mkdir(parents=True)
+    if not all(cache.path(i).is_file() for i in range(len(cache))):
+        raise UserError(f"{folder}: of archives: unpack them for this, as files are measured too")
     files = [cache.path(i) for i in _evenly(len(cache), args.files)]
     for file in files:
         (some / file.name).symlink_to(file)

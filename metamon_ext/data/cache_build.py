@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +11,13 @@ from rich.console import Console
 from rich.progress import track
 
 from metamon_ext.data.cache import Featurizer, Header
+from metamon_ext.data.cache_files import ARCHIVE, Stamp, read_text, stamp_of
 from metamon_ext.data.cache_source import path_digests, refuse_changed, refuse_vanished, scan
 from metamon_ext.data.cache_writer import CacheWriter
 from metamon_ext.data.judge import Verdict, judge_decoded
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.sources import Record
-from metamon_ext.data.trajectory import TrajectoryError, decode, unpack
+from metamon_ext.data.trajectory import TrajectoryError, decode
 from metamon_ext.errors import UserError
 
 CHUNK = 16
@@ -58,7 +58,8 @@ def build(
     """
     source = source.resolve()
     if not source.is_dir():
-        raise UserError(f"{source}: no folder of trajectories")
+        hint = ": give the folder that it is in" if source.suffix == ARCHIVE else ""
+        raise UserError(f"{source}: no folder of trajectories{hint}")
     if folder.resolve().is_relative_to(source):
         raise UserError(f"{folder} lies in its own source: put it beside")
     with CacheWriter(folder, Header.empty(source, keep_cut_off, featurizer)) as writer:
@@ -66,16 +67,19 @@ def build(
         found = scan(source, cache.header.folders)
         refuse_vanished(cache, found)
         listed = [i for i, name in enumerate(cache.header.folders) if name in found.listed]
-        refuse_changed(cache, np.flatnonzero(np.isin(cache.index["folder"], listed)).tolist())
+        perhaps = np.flatnonzero(np.isin(cache.index["folder"], listed)).tolist()
+        refuse_changed(cache, perhaps)
         known = np.isin(path_digests(found.names), cache.index["path"])
-        new = [found.names[i] for i in np.flatnonzero(~known).tolist()]
-        new = [name for name in new if not writer.is_set_aside(name, *_stamp(source / name))]
+        unknown = [found.names[i] for i in np.flatnonzero(~known).tolist()]
+        # A file is looked at before it is read: what changes meanwhile is found out later.
+        stamped = ((name, found.members.get(name) or stamp_of(source / name)) for name in unknown)
+        new = [one for one in stamped if not writer.is_set_aside(*one)]
         job = (source, featurizer, keep_cut_off)
         made = map_in_order(_make, new, workers, CHUNK, _begin, job)
         stderr = Console(stderr=True)
         hidden = not (show_progress and stderr.is_terminal)
         for one in track(made, "caching", total=len(new), console=stderr, disable=hidden):
-            writer.add(one.name, one.size, one.mtime, one.verdict, one.rows)
+            writer.add(one.name, one.stamp, one.verdict, one.rows)
         writer.header.folders.update(found.stamps)
         writer.commit()
         header = writer.header
@@ -93,19 +97,9 @@ class _Made:
     """A file as a worker gives it back; without rows where it is to be set aside."""
 
     name: str
-    size: int
-    mtime: int
+    stamp: Stamp
     verdict: Verdict
     rows: NDArray[np.void] | None = None
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time stamp, 0 where a file is gone."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
 
 
 _job: tuple[Path, Featurizer, bool]
@@ -117,18 +111,18 @@ def _begin(source: Path, featurizer: Featurizer, keep_cut_off: bool) -> None:
     _job = source, featurizer, keep_cut_off
 
 
-def _make(name: str) -> _Made:
+def _make(file: tuple[str, Stamp]) -> _Made:
     source, featurizer, keep_cut_off = _job
+    name, stamp = file
     path = source / name
-    stamp = _stamp(path)  # before it is read: what changes meanwhile is found out later
     try:
-        data = unpack(path)
+        data = read_text(source, name, stamp)
         trajectory = decode(path, data)
         verdict = judge_decoded(Record(path, path), data, trajectory)
         if verdict.reason == "cut_off" and keep_cut_off:
             verdict = replace(verdict, reason=None, detail="")
         if verdict.reason is None:
-            return _Made(name, *stamp, verdict, featurizer.rows(path, trajectory))
+            return _Made(name, stamp, verdict, featurizer.rows(path, trajectory))
     except TrajectoryError as error:
         verdict = Verdict(path, error.reason, error.detail)
-    return _Made(name, *stamp, verdict)
+    return _Made(name, stamp, verdict)

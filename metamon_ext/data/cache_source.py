@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamon_ext.data.cache import Cache, Featurizer
-from metamon_ext.data.trajectory import TrajectoryError, is_trajectory_file, unpack
+from metamon_ext.data.cache_files import (
+    ARCHIVE,
+    Stamp,
+    archive_of,
+    as_file,
+    in_archive,
+    read_text,
+    stamp_of,
+)
+from metamon_ext.data.sources import archive_members
+from metamon_ext.data.trajectory import TrajectoryError, is_trajectory_file
 from metamon_ext.errors import UserError
 
 TICK = 2_000_000_000
@@ -37,7 +48,7 @@ def open_cache(folder: Path, featurizer: Featurizer) -> Cache:
     Raises UserError, naming what does not fit.
     """
     cache = Cache(folder)
-    cache.header.refuse(folder, featurizer.definition)
+    cache.header.refuse(folder, featurizer.definition, featurizer.row)
     source = Path(cache.header.source)
     refuse_vanished(cache, scan(source, cache.header.folders))
     if not len(cache):
@@ -47,7 +58,7 @@ def open_cache(folder: Path, featurizer: Featurizer) -> Cache:
     some = np.unique(sample.astype(np.int64) % len(cache)).tolist()
     refuse_changed(cache, some)
     for i in some[:: max(1, len(some) // COMPARED)][:COMPARED]:
-        trouble = difference(featurizer.restore(cache[i]), featurizer.reference(cache.path(i)))
+        trouble = unlike_reference(cache, i, featurizer)
         if trouble:
             raise UserError(
                 f"{folder}: {cache.name(i)} gives other arrays today than it holds ({trouble}); "
@@ -58,21 +69,26 @@ def open_cache(folder: Path, featurizer: Featurizer) -> Cache:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found below a source: the time stamp of every folder (0: too fresh to rely on), and
-    the paths of the files in those that were listed, ascending."""
+    """What was found below a source.
+
+    `stamps` are the time stamps of all folders and archives (0: too fresh to rely on), `names` the
+    files in those that were `listed`, ascending, `members` the stamps of those in archives.
+    """
 
     stamps: dict[str, int]
     listed: frozenset[str]
     names: list[str]
+    members: dict[str, Stamp]
 
 
 def scan(source: Path, known: Mapping[str, int]) -> Scan:
-    """List the folders below a source whose time stamps are not the known ones.
+    """List the folders and archives below a source whose time stamps are not the known ones.
 
     Paths are relative to the source, with "" for itself. Raises UserError for what cannot be read.
     """
     stamps: dict[str, int] = {}
     names: list[str] = []
+    members: dict[str, Stamp] = {}
     listed = set()
     waiting = [""]
     children: dict[str, list[str]] = {}
@@ -83,22 +99,28 @@ def scan(source: Path, known: Mapping[str, int]) -> Scan:
     while waiting:
         folder = waiting.pop()
         try:
-            stamp = os.stat(source / folder).st_mtime_ns
+            status = os.stat(source / folder)
+            stamp = status.st_mtime_ns
             stamps[folder] = stamp if time.time_ns() - stamp > TICK else 0
             if stamp == known.get(folder):
                 waiting += children.get(folder, [])
                 continue
             listed.add(folder)
+            if stat.S_ISREG(status.st_mode):
+                for member, *place in archive_members(source / folder):
+                    members[in_archive(folder, member)] = Stamp(*place)
+                continue
             prefix = f"{folder}/" if folder else ""
             with os.scandir(source / folder) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
+                    archive = is_trajectory_file(entry.name, (ARCHIVE,)) and entry.is_file()
+                    if archive or entry.is_dir(follow_symlinks=False):
                         waiting.append(prefix + entry.name)
                     elif is_trajectory_file(entry.name):
                         names.append(prefix + entry.name)
         except OSError as error:
             raise UserError(f"{source / folder}: {error.strerror}, and a cache needs it") from None
-    return Scan(stamps, frozenset(listed), sorted(names))
+    return Scan(stamps, frozenset(listed), sorted([*names, *members]), members)
 
 
 def path_digest(name: str) -> int:
@@ -144,17 +166,27 @@ def refuse_changed(cache: Cache, trajectories: Iterable[int]) -> None:
 def changed(cache: Cache, i: int) -> str:
     """What is new about the file of a trajectory, in words; nothing where it holds the same text.
 
-    A file with another time stamp is read; the same size and time stamp are believed.
+    A file whose stamp is what it was is believed, and so is all of an archive that has the time
+    stamp that it had; any other is read.
     """
-    path, record = cache.path(i), cache.index[i]
+    source, name, before = Path(cache.header.source), cache.name(i), cache.stamp(i)
+    archive = archive_of(name)
+    if archive:
+        same = 0 != stamp_of(source / archive).place == cache.header.folders.get(archive)
+    else:
+        same = stamp_of(source / name) == before
     try:
-        status = path.stat()
-        same = status.st_size == record["size"] and status.st_mtime_ns == record["mtime"]
-        if same or content_digest(unpack(path)) == record["content"]:
+        if same or content_digest(read_text(source, name, before)) == cache.index["content"][i]:
             return ""
-    except (OSError, TrajectoryError) as error:
-        return f"{cache.name(i)} cannot be read any more ({error})"
-    return f"{cache.name(i)} has changed"
+    except TrajectoryError as error:
+        return f"{name} cannot be read any more ({error.detail})"
+    return f"{name} has changed"
+
+
+def unlike_reference(cache: Cache, i: int, featurizer: Featurizer) -> str:
+    """How a trajectory differs from what the loader gives that knows no cache, in words."""
+    with as_file(Path(cache.header.source), cache.name(i), cache.stamp(i)) as path:
+        return difference(featurizer.restore(cache[i]), featurizer.reference(path))
 
 
 def difference(ours: dict[str, NDArray[Any]], theirs: dict[str, NDArray[Any]]) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from metamon_ext.data.cache import Cache, Featurizer
-from metamon_ext.data.cache_source import changed, difference
+from metamon_ext.data.cache_source import changed, unlike_reference
 
 
 @dataclass
@@ -31,7 +31,7 @@ def verify(
     Raises UserError for a cache that cannot be opened or is one of something else.
     """
     cache = Cache(folder)
-    cache.header.refuse(folder, featurizer.definition)
+    cache.header.refuse(folder, featurizer.definition, featurizer.row)
     report = VerifyReport()
     stderr = Console(stderr=True)
     hidden = not (show_progress and stderr.is_terminal)
@@ -41,11 +41,10 @@ def verify(
         if not cache.is_whole(i):
             trouble = f"{cache.name(i)}: its rows are damaged"
         elif not trouble and i % every == 0:
-            ours, theirs = featurizer.restore(cache[i]), featurizer.reference(cache.path(i))
-            trouble = difference(ours, theirs)
+            trouble = unlike_reference(cache, i, featurizer)
             trouble = trouble and f"{cache.name(i)}: {trouble}"
             report.compared += 1
-            report.values += sum(array.size for array in theirs.values())
+            report.values += sum(array.size for array in featurizer.restore(cache[i]).values())
         if trouble:
             report.faults.append(trouble)
     return report

@@ -27,6 +27,7 @@ from metamon_ext.data.cache import (
     Header,
     seconds,
 )
+from metamon_ext.data.cache_files import Stamp, folder_of
 from metamon_ext.data.cache_source import path_digest
 from metamon_ext.data.judge import Verdict
 from metamon_ext.errors import RunStopped, UserError
@@ -87,7 +88,7 @@ class CacheWriter:
     def _take_over(self) -> None:
         """Go on with the cache that is there, if it is of the same kind."""
         old = Header.read(self.folder)
-        old.refuse(self.folder, self.header.definition)
+        old.refuse(self.folder, self.header.definition, self.header.row_dtype)
         for what in ("source", "keep_cut_off"):
             theirs, ours = getattr(old, what), getattr(self.header, what)
             if theirs != ours:
@@ -109,28 +110,20 @@ class CacheWriter:
             if (self.folder / name).stat().st_size > size:
                 os.truncate(self.folder / name, size)
 
-    def is_set_aside(self, name: str, size: int, mtime: int) -> bool:
+    def is_set_aside(self, name: str, stamp: Stamp) -> bool:
         """Was this file, as it is, set aside before?"""
         line = self._set_aside.get(_readable(name))
-        return line is not None and (line["size"], line["mtime"]) == (size, mtime)
+        return line is not None and Stamp(line["size"], line["place"]) == stamp
 
     def add(
-        self,
-        name: str,
-        size: int,
-        mtime: int,
-        verdict: Verdict,
-        rows: NDArray[np.void] | None = None,
+        self, name: str, stamp: Stamp, verdict: Verdict, rows: NDArray[np.void] | None = None
     ) -> None:
-        """Append the rows of a file, or the reason why it has none.
-
-        `name` is the path below the source, `size` and `mtime` (ns) are the file's.
-        """
+        """Append the rows of a file of the source, or the reason why it has none."""
         content = int.from_bytes(verdict.digest[:8], "little")
         if rows is not None and content in self._contents:
             verdict = replace(verdict, reason="duplicate", detail="as a file before it")
         if rows is None or verdict.date is None or verdict.reason is not None:
-            line = {"name": _readable(name), "size": size, "mtime": mtime}
+            line = {"name": _readable(name), **stamp._asdict()}
             line |= {"reason": verdict.reason, "detail": verdict.detail}
             self._set_aside[_readable(name)] = line
             self.header.set_aside_bytes += self._append(
@@ -141,11 +134,11 @@ class CacheWriter:
         data = rows.tobytes()
         record = np.zeros((), INDEX)
         record["path"], record["content"] = path_digest(name), content
-        record["mtime"], record["size"] = mtime, size
+        record["size"], record["place"] = stamp
         record["rows"], record["checksum"] = len(rows), zlib.crc32(data)
         record["date"], record["won"] = seconds(verdict.date), verdict.outcome == "WIN"
         record["rating"] = UNRATED if verdict.rating is None else verdict.rating
-        record["folder"] = _place(self.header.folders, name.rpartition("/")[0])
+        record["folder"] = _place(self.header.folders, folder_of(name))
         record["format"] = _place(self.header.formats, verdict.format)
         record["name"] = len(os.fsencode(name))
         self._append(ROWS, data)

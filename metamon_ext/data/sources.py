@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import lz4.frame
@@ -156,21 +156,41 @@ def _lines(file: Path, at_most: int | None) -> Records:
 
 def _members(file: Path, at_most: int | None) -> Records:
     try:
-        with _open(file) as stream, tarfile.open(fileobj=_Careful(stream), mode="r:") as archive:  # type: ignore[call-overload]
-            while (member := archive.next()) is not None:
-                archive.members = []  # it would keep them all
-                where = Path(f"{file}/{member.name}")
-                wanted = where.name.endswith((*EXTENSIONS, ".json.gz"))
-                if not member.isreg() or not wanted or where.name.startswith("."):
-                    continue
-                if member.size > MAX_UNPACKED_BYTES:
-                    yield TrajectoryError(where, "too_big", f"{member.size:,} bytes")
-                    continue
-                content = archive.extractfile(member)
-                assert content is not None
-                yield Record(file, where, content.read())
+        for archive, member in _headers(file):
+            where = Path(f"{file}/{member.name}")
+            if not is_trajectory_file(where.name, (*EXTENSIONS, ".json.gz")):
+                continue
+            if member.size > MAX_UNPACKED_BYTES:
+                yield TrajectoryError(where, "too_big", f"{member.size:,} bytes")
+                continue
+            content = archive.extractfile(member)
+            assert content is not None
+            yield Record(file, where, content.read())
     except Exception as error:  # tarfile lets through whatever its parsers stumble over
         yield _unreadable(file, error)
+
+
+def archive_members(file: Path) -> Iterator[tuple[str, int, int]]:
+    """The trajectory files in a `.tar` file: the name of each, its size, and where it begins.
+
+    Only the headers are read. Raises UserError for a damaged archive.
+    """
+    try:
+        for _, member in _headers(file):
+            if is_trajectory_file(PurePosixPath(member.name).name):
+                if member.issparse():
+                    raise ValueError(f"{member.name} is in pieces (a sparse file)")
+                yield member.name, member.size, member.offset_data
+    except Exception as error:
+        raise UserError(f"{_unreadable(file, error)}; download or pack it again") from None
+
+
+def _headers(file: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    with _open(file) as stream, tarfile.open(fileobj=_Careful(stream), mode="r:") as archive:  # type: ignore[call-overload]
+        while (member := archive.next()) is not None:
+            archive.members = []  # it would keep them all
+            if member.isreg():
+                yield archive, member
 
 
 class _Careful:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -132,6 +133,27 @@ def test_the_same_batches_as_without_the_cache(battles: Path, cache: Path) -> No
         assert_same(mine, yours)
     missing = torch.cat([batch.obs["missing_action_mask"].flatten() for batch in batches(ours)])
     assert (missing == 1).any() and (missing == 0).any()
+
+
+def test_archives_come_out_as_metamon_reads_them(battles: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    for folder in (path for path in battles.iterdir() if path.is_dir()):
+        with tarfile.open(packed / f"{folder.name}.tar", "w") as archive:
+            archive.add(folder, folder.name)
+    featurizer = MetamonFeaturizer.named(*NAMES)
+    build(packed, tmp_path / "c.mmap", featurizer)
+    assert verify(tmp_path / "c.mmap", featurizer, every=1).faults == []
+    ours = CachedDataset(str(tmp_path / "c.mmap"))
+    formats = [path.stem for path in packed.glob("*.tar")]
+    theirs = MetamonAMAGODataset(MetamonDataset(str(packed), *featurizer.spaces, formats=formats))
+    reading = theirs.parsed_replay_dset
+    assert len(reading.filenames) == len(ours.chosen) >= 12
+    for i in ours.chosen:
+        archive, _, member = ours.cache.name(i).partition(".tar//")
+        content = reading.load_filename(f"tar://{archive}/{member}")
+        wanted = RLData_pad_collate([theirs._process_data(content)])
+        assert_same(RLData_pad_collate([ours.trajectory(i)]), wanted)
 
 
 @pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
