@@ -35,7 +35,8 @@ def test_only_the_careless_player_is_set_aside(cli: Cli, tmp_path: Path) -> None
 
 
 def test_turns_are_those_of_the_record(cli: Cli, tmp_path: Path) -> None:
-    data, out = tmp_path / "data", tmp_path / "out"
+    """In a folder whose name would mean something else in a URI."""
+    data, out = tmp_path / "run #1? 50%20", tmp_path / "out"
     made = cli(
         *("generate_selfplay_data", "--model", "random", "--num_battles", 10, "--workers", 1),
         *("--output_dir", data, "--team_set", "sample"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.play import play_all, summarize
-from metamon_ext.arena.pool import ATTEMPTS, play_battles
+from metamon_ext.arena.pool import ATTEMPTS, default_workers, play_battles
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.data.audit import audit
@@ -140,6 +141,14 @@ def test_a_battle_that_always_kills_its_worker_is_given_up(schedule: Schedule) -
     (result,) = play(specs, workers=1)
     assert result.outcome == "unfinished"
     assert result.reason == f"the worker died {ATTEMPTS} times while it was played"
+
+
+def test_where_the_cores_of_a_process_are_not_known_all_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert default_workers() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert default_workers() == os.cpu_count()
 
 
 def test_workers_that_die_one_after_another_stop_the_run(schedule: Schedule) -> None:

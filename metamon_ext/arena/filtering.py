@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sqlite3
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 
 import orjson
 from rich.console import Console
 
 from metamon_ext.arena.pool import default_workers
+from metamon_ext.arena.store import open_to_read
 from metamon_ext.arguments import positive
 from metamon_ext.data.audit_report import print_reasons
 from metamon_ext.data.filter import BattleRecord, FilterRules, filter_trajectories
@@ -49,14 +51,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when no file was worth keeping."""
-    rules = FilterRules(
-        args.min_decisions,
-        args.max_decisions,
-        args.keep_cut_off,
-        args.min_turns,
-        args.max_turns,
-        args.max_invalid_rate,
-    )
+    rules = FilterRules(**{rule.name: getattr(args, rule.name) for rule in fields(FilterRules)})
     with closing(Records(args.input_dir)) as records:
         report, stats = filter_trajectories(
             args.input_dir,
@@ -92,9 +87,7 @@ class Records:
     def __init__(self, folder: Path) -> None:
         files = [folder.parent / "results.sqlite", *sorted(folder.glob("results.sqlite"))]
         files += sorted(folder.glob("*/results.sqlite"))
-        self._stores = [
-            sqlite3.connect(f"file:{file}?mode=ro", uri=True) for file in files if file.is_file()
-        ]
+        self._stores = [open_to_read(file) for file in files if file.is_file()]
 
     def of(self, path: Path) -> BattleRecord | None:
         """The record of a trajectory: its seat is the winner's or the other, by its outcome."""

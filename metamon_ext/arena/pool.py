@@ -37,7 +37,7 @@ class _Hand:
 
     def give(self, spec: BattleSpec) -> None:
         self.battles[spec.key] = spec
-        with contextlib.suppress(BrokenPipeError):  # its death is noticed where we wait for it
+        with contextlib.suppress(ConnectionError):  # its death is noticed where we wait for it
             self.connection.send(spec)
 
     def close(self) -> None:
@@ -48,7 +48,9 @@ class _Hand:
 
 def default_workers() -> int:
     """One a core that this process may use."""
-    return max(1, len(os.sched_getaffinity(0)))
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Pool:

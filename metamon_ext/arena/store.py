@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass, fields
@@ -110,7 +111,8 @@ class ResultStore:
                 )
         except sqlite3.OperationalError as error:
             raise RunStopped(
-                f"cannot write {self.path} ({error}): make room, then go on with --resume"
+                f"cannot write {self.path} ({error}): make room, then run it again "
+                "(play with --resume)"
             ) from None
 
     def forget_trouble(self) -> int:
@@ -146,10 +148,15 @@ def query_results(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
     """
     if not path.is_file():
         raise UserError(f"there are no results at {path}")
-    db = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
+    db = open_to_read(path)
     try:
         yield from db.execute(query)
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a results file: {error}") from None
     finally:
         db.close()
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """A results file that is there, to be read only."""
+    return sqlite3.connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=ro", uri=True)
