@@ -8,11 +8,8 @@ from poke_env.battle.move import Move
 from poke_env.battle.pokemon import Pokemon
 
 from metamon_ext.arena.poke_env_battle import TrackedBattle
-from metamon_ext.arena.state import bench, known_moves, letters_and_digits, move_name
-
-TERA = 9
-"""Actions 9 to 12 are the moves 0 to 3 with terastallization."""
-FIRST_SWITCH = 4
+from metamon_ext.arena.state import bench, known_moves, move_name
+from metamon_ext.spaces.actions import FIRST_SWITCH, FIRST_TERA, letters_and_digits
 
 
 def legal_choices(battle: TrackedBattle) -> dict[int, str]:
@@ -27,7 +24,7 @@ def legal_choices(battle: TrackedBattle) -> dict[int, str]:
                 name = move_name(move["id"])
                 choices[names.index(name) if name in names else 0] = f"move {slot}"
         if offered.get("canTerastallize"):
-            choices |= {TERA + i: f"{choice} terastallize" for i, choice in choices.items()}
+            choices |= {FIRST_TERA + i: f"{choice} terastallize" for i, choice in choices.items()}
     if not battle.trapped:
         slots = {entry["ident"]: i for i, entry in enumerate(request["side"]["pokemon"], start=1)}
         idents = {id(pokemon): ident for ident, pokemon in battle.team.items()}
@@ -48,5 +45,5 @@ def action_of(battle: TrackedBattle, order: Any) -> int:
         names = sorted(move_name(move.id) for move in known_moves(battle, battle.active_pokemon))
         name = move_name(wanted.id)
         index = names.index(name) if name in names else 0
-        return index + TERA if order.terastallize else index
+        return index + FIRST_TERA if order.terastallize else index
     return -1

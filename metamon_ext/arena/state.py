@@ -17,6 +17,7 @@ from poke_env.battle.pokemon_type import PokemonType
 from poke_env.battle.status import Status
 
 from metamon_ext.arena.poke_env_battle import TrackedBattle
+from metamon_ext.spaces.actions import letters_and_digits
 from metamon_ext.spaces.universal import UniversalMove, UniversalPokemon, UniversalState
 
 
@@ -24,12 +25,6 @@ from metamon_ext.spaces.universal import UniversalMove, UniversalPokemon, Univer
 def letters(name: str) -> str:
     """Lowercase letters only."""
     return "".join(filter(str.isalpha, name)).lower()
-
-
-@lru_cache(1 << 13)
-def letters_and_digits(name: str) -> str:
-    """Lowercase letters and digits only: how Metamon writes the names of species."""
-    return "".join(filter(str.isalnum, name)).lower()
 
 
 @lru_cache(1 << 13)

@@ -16,18 +16,19 @@ FIRST_TERA = 9
 
 
 @cache
-def _letters_and_digits(name: str) -> str:
-    return "".join(char for char in name if char.isalnum()).lower()
+def letters_and_digits(name: str) -> str:
+    """Lowercase letters and digits only: how Metamon writes the names of species."""
+    return "".join(filter(str.isalnum, name)).lower()
 
 
 def move_order(moves: Iterable[UniversalMove]) -> list[UniversalMove]:
     """The moves as actions 0-3 (and 9-12) number them."""
-    return sorted(moves, key=lambda move: _letters_and_digits(move.name))
+    return sorted(moves, key=lambda move: letters_and_digits(move.name))
 
 
 def switch_order(pokemon: Iterable[UniversalPokemon]) -> list[UniversalPokemon]:
     """The Pokémon on the bench as actions 4-8 number them."""
-    return sorted(pokemon, key=lambda one: _letters_and_digits(one.name))
+    return sorted(pokemon, key=lambda one: letters_and_digits(one.name))
 
 
 def maybe_legal_actions(state: UniversalState) -> list[int]:

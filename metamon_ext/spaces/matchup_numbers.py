@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamon_ext.spaces.actions import move_order
-from metamon_ext.spaces.mechanics import effectiveness, gen_of, stats_of
-from metamon_ext.spaces.universal import UniversalMove, UniversalPokemon, UniversalState
+from metamon_ext.spaces.mechanics import acts_first, effectiveness, gen_data, gen_of, stats_of
+from metamon_ext.spaces.universal import UniversalMove, UniversalState
 
 MOVES = 4
 PAD = -2.0
@@ -59,7 +59,7 @@ class MatchupNumbers:
         numbers = [
             *_multipliers(gen, own.moves, foe.types),
             *_multipliers(gen, foe.moves, own.types),
-            _outspeeds(gen, own, foe, state.battle_field == "trickroom"),
+            acts_first(stats_of(own, gen), stats_of(foe, gen), state.battle_field == "trickroom"),
             self._weather_age(state),
         ]
         return np.array(numbers, dtype=np.float32)
@@ -93,21 +93,12 @@ def type_multiplier(
     does not (0), and most status moves mind no type. Hidden Power counts as neutral, because a
     state does not say which type it has.
     """
-    from poke_env.data import GenData
-
     if name == "hiddenpower":
         return 1.0
-    move = GenData.from_gen(gen).moves.get(name, {})
+    move = gen_data(gen).moves.get(name, {})
     multiplier = effectiveness(gen, move_type, defender_types)
     status = category == "status"
     if status or any(move.get(key) for key in ("damage", "damageCallback", "ohko")):
         minds_no_type = move.get("ignoreImmunity", status)
         return 1.0 if minds_no_type else float(multiplier > 0)
     return multiplier
-
-
-def _outspeeds(gen: int, own: UniversalPokemon, foe: UniversalPokemon, trick_room: bool) -> float:
-    difference = stats_of(own, gen).spe - stats_of(foe, gen).spe
-    if not difference:
-        return 0.5
-    return float((difference > 0) != trick_room)

@@ -60,7 +60,8 @@ class MoveFacts(NamedTuple):
 
 
 @cache
-def _gen_data(gen: int) -> Any:
+def gen_data(gen: int) -> Any:
+    """poke-env's tables of a generation, loaded when first asked for."""
     from poke_env.data import GenData
 
     return GenData.from_gen(gen)
@@ -76,7 +77,7 @@ def gen_of(battle_format: str) -> int:
 @cache
 def effectiveness(gen: int, move_type: str, defender_types: str) -> float:
     """Damage multiplier of a type (`"water"`) on a Pokémon's types (`"ground rock"`)."""
-    chart = _gen_data(gen).type_chart
+    chart = gen_data(gen).type_chart
     result = 1.0
     for defender_type in defender_types.split():
         result *= chart.get(defender_type.upper(), {}).get(move_type.upper(), 1.0)
@@ -86,7 +87,7 @@ def effectiveness(gen: int, move_type: str, defender_types: str) -> float:
 @cache
 def move_facts(gen: int, name: str) -> MoveFacts:
     """Facts about the move of this (universal) name."""
-    entry = _gen_data(gen).moves.get(name)
+    entry = gen_data(gen).moves.get(name)
     if entry is None:
         return MoveFacts()
     flags, target = entry.get("flags", {}), entry.get("target")
@@ -177,6 +178,13 @@ def stats_of(pokemon: UniversalPokemon, gen: int) -> Stats:
         ((2 * p.base_spe + 94) * scale + 5) * _STAGE[p.spe_boost] * slow,
         (2 * p.base_hp + 94) * scale + p.lvl + 10,
     )
+
+
+def acts_first(stats: Stats, foe: Stats, trick_room: bool) -> float:
+    """1 if a Pokémon of these stats acts before its opponent, 0 if after it, 0.5 on a tie."""
+    if stats.spe == foe.spe:
+        return 0.5
+    return float((stats.spe > foe.spe) != trick_room)
 
 
 class Power(NamedTuple):

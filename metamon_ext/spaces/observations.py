@@ -25,6 +25,7 @@ from metamon_ext.spaces.mechanics import (
     MoveFacts,
     MoveKey,
     Stats,
+    acts_first,
     best_power,
     damage,
     effectiveness,
@@ -102,10 +103,8 @@ class _Matchup(NamedTuple):
         return damage(power, self.stats, foe.lvl, stats)
 
     def faster(self, stats: Stats) -> float:
-        """1 if a Pokémon of these stats acts before the opponent, 0.5 on a speed tie."""
-        if stats.spe == self.stats.spe:
-            return 0.5
-        return float((stats.spe > self.stats.spe) != self.trick_room)
+        """Whether a Pokémon of these stats acts before the opponent, see `acts_first`."""
+        return acts_first(stats, self.stats, self.trick_room)
 
 
 @gin.configurable(module="metamon_ext")

@@ -7,6 +7,11 @@ import gin
 from metamon_ext.spaces.universal import UniversalState
 
 
+def outcome(state: UniversalState) -> int:
+    """+1 in the state that wins the battle, -1 in the one that loses it, else 0."""
+    return bool(state.battle_won) - bool(state.battle_lost)
+
+
 @gin.configurable(module="metamon_ext")
 class WinLossReward:
     """r = +scale for the state that wins the battle, -scale for the one that loses it, else 0.
@@ -19,4 +24,4 @@ class WinLossReward:
         self.scale = scale
 
     def __call__(self, last_state: UniversalState, state: UniversalState) -> float:
-        return self.scale * (bool(state.battle_won) - bool(state.battle_lost))
+        return self.scale * outcome(state)

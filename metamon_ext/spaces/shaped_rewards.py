@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import gin
 
+from metamon_ext.spaces.rewards import outcome
 from metamon_ext.spaces.universal import UniversalState
 
 TEAM_SIZE = 6
-
-
-def outcome(state: UniversalState) -> int:
-    """+1 in the state that wins the battle, -1 in the one that loses it, else 0."""
-    return bool(state.battle_won) - bool(state.battle_lost)
 
 
 def pokemon_left(state: UniversalState) -> tuple[int, int]:
