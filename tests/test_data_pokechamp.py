@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from metamon_ext.cli import main
 from metamon_ext.data.audit import audit
 from metamon_ext.data.pokechamp import Wanted, download
 from metamon_ext.errors import RunStopped, UserError
@@ -237,6 +238,15 @@ def test_without_datasets_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r'pip install "metamon_ext\[data\]"'):
         download(tmp_path / "out")
+
+
+@pytest.mark.parametrize("flag", ["--max-games", "--num-workers"])
+def test_none_at_all_is_refused(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["download_pokechamp", "--output-dir", str(tmp_path / "out"), flag, "0"])
+    assert f"argument {flag}" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_the_script_takes_its_flags_as_they_are_known(tmp_path: Path, repository: Path) -> None:

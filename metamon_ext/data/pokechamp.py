@@ -21,6 +21,7 @@ import orjson
 from rich.console import Console
 from rich.progress import track
 
+from metamon_ext.arguments import positive
 from metamon_ext.data.audit_report import AuditReport, placeholder_words, print_reasons
 from metamon_ext.data.download_journal import Journal, Prepared
 from metamon_ext.data.processes import map_in_order
@@ -154,18 +155,16 @@ def _hub_records(datasets: Any, revision: str | None, skip: int) -> Iterator[Rec
 def add_parsers(commands: Any) -> None:
     """Register `metamon-ext download_pokechamp`."""
     text = "PokéChamp's human battles as raw replays for Metamon's parser"
-    add_arguments(commands.add_parser("download_pokechamp", help=text, description=text))
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags, for `metamon-ext` and for `scripts/download_pokechamp.py`."""
+    parser = commands.add_parser("download_pokechamp", help=text, description=text)
     parser.add_argument("--output-dir", "--output_dir", type=Path, required=True)
-    parser.add_argument("--max-games", "--max_games", type=int, help="stop at so many battles")
+    parser.add_argument("--max-games", "--max_games", type=positive, help="stop at so many battles")
     parser.add_argument(
         "--min-elo", "--min_elo", type=int, default=0, help="of the weaker player; 0: unrated too"
     )
     parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
-    parser.add_argument("--num-workers", "--num_workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--num-workers", "--num_workers", type=positive, default=os.cpu_count() or 1
+    )
     parser.add_argument("--source", type=Path, help="your own files or folder: jsonl, parquet, ...")
     parser.add_argument("--revision", help="of the data set on the hub")
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
@@ -174,8 +173,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 where battles were written, 1 where there were none."""
-    if (args.max_games or 1) < 1 or args.num_workers < 1:
-        raise UserError("--max-games and --num-workers must be at least 1")
     report = download(
         args.output_dir,
         Wanted(args.min_elo, tuple(args.formats)),

@@ -27,11 +27,6 @@ def add_parsers(commands: Any) -> None:
     """Register `metamon-ext doctor`."""
     text = "check this machine and what is installed; the cure stands beside every failure"
     parser = commands.add_parser("doctor", help=text, description=text)
-    add_arguments(parser)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of the doctor, for `metamon-ext` and for `scripts/validate_setup.py`."""
     parser.add_argument(
         "--comprehensive",
         action="store_true",

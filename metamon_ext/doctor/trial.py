@@ -53,21 +53,25 @@ def import_metamon() -> Check:
 
 def play_a_battle(folder: Path) -> str:
     """Two random players; both points of view become trajectory files."""
-    return _play(folder / "battle", "random", "random", folder / "trajectories")
+    return _play("random", "random", folder / "trajectories")
 
 
-def _play(output: Path, p1: str, p2: str, trajectories: Path | None = None) -> str:
+def _play(p1: str, p2: str, trajectories: Path | None = None) -> str:
+    """One battle, in words. Raises UserError if it does not come to its end."""
     from metamon_ext.arena.play import play_all, prepare
     from metamon_ext.arena.schedule import matchup
     from metamon_ext.arena.worker import WorkerSettings
 
     battle_format, teams = prepare(FORMAT, None)
-    specs = matchup(p1, p2, 1, battle_format, teams, 0, False)
+    specs = matchup(p1, p2, 1, battle_format, teams, seed=0)
     results, _ = play_all(specs, WorkerSettings(trajectories=trajectories), workers=1)
     (result,) = results.values()
     if result.outcome == "unfinished":
         raise UserError(f"the battle ended early: {result.reason}")
     return f"{FORMAT}, {result.turns} turns"
+
+
+SMALL = ("train.batch_size = 2", "train.length = 8")
 
 
 def train_a_step(folder: Path) -> str:
@@ -76,9 +80,6 @@ def train_a_step(folder: Path) -> str:
 
     train(folder / "trajectories", folder / "run", steps=1, overrides=SMALL)
     return "the built-in learner, on that battle"
-
-
-SMALL = ("train.batch_size = 2", "train.length = 8")
 
 
 def use_the_checkpoint(folder: Path) -> str:
@@ -93,4 +94,4 @@ def use_the_checkpoint(folder: Path) -> str:
     before, after = content["learner"]["model"], again["learner"]["model"]
     if any(not torch.equal(before[key], after[key]) for key in before):
         raise UserError("a checkpoint read back differs from what was written")
-    return f"read back equal; plays {_play(folder / 'again', str(folder / 'run'), 'random')}"
+    return f"read back equal; plays {_play(str(folder / 'run'), 'random')}"
