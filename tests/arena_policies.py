@@ -56,6 +56,13 @@ class IllegalOnce(First):
         return -1
 
 
+class Reading(First):
+    """Needs a file."""
+
+    def __init__(self, path: str) -> None:
+        Path(path).read_bytes()
+
+
 class Sleeping(First):
     """Never answers."""
 

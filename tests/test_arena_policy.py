@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,12 @@ def test_a_name_that_cannot_be_read_is_refused_with_the_name(name: str) -> None:
 def test_epsilon_is_a_probability(epsilon: str) -> None:
     with pytest.raises(UserError, match=f"epsilon={epsilon}"):
         make_policy(f"random?epsilon={epsilon}")
+
+
+def test_a_policy_that_lacks_a_file_is_refused_with_both_names(tmp_path: Path) -> None:
+    missing = tmp_path / "weights"
+    with pytest.raises(UserError, match=f"tests.arena_policies:Reading.*{missing}"):
+        make_policy(f"tests.arena_policies:Reading?path={missing}")
 
 
 def test_every_decision_gets_its_own_row_and_no_padding() -> None:

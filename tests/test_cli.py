@@ -147,6 +147,20 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_later(tmp_path: Pat
     assert json.loads(answer.stdout.splitlines()[-1])["battles"] == 60
 
 
+def test_trajectories_on_a_full_disk_stop_the_run_in_one_line(tmp_path: Path) -> None:
+    command = cli_command([*PLAY, "--save_trajectories_to", tmp_path])
+    full = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)),
+    )
+    said = refused(full, exit_code=1)
+    assert f"cannot write {tmp_path / 'gen1ou'}" in said and "make room" in said
+    assert list(tmp_path.rglob("*.*")) == []
+
+
 def test_resume_without_a_folder_is_refused(cli: Cli) -> None:
     assert "--output_dir" in refused(cli(*PLAY, "--resume"))
 

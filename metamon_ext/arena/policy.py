@@ -196,3 +196,5 @@ def make_policy(name: str) -> Policy:
         return factory(**options)
     except (TypeError, ValueError) as error:
         raise UserError(f"policy {name!r} does not take these options: {error}") from None
+    except OSError as error:
+        raise UserError(f"policy {name!r} cannot be built: {error}") from None

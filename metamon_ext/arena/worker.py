@@ -229,7 +229,10 @@ class Worker:
         self._report(battle.result(outcome, reason))
 
     def _save(self, battle: RunningBattle, winner: str, root: Path) -> None:
-        """Write both points of view. The file format has no ties."""
+        """Write both points of view. The file format has no ties.
+
+        Raises RunStopped where the disk is full, UserError where the folder cannot be written.
+        """
         spec = battle.spec
         folder = root / spec.battle_format
         for seat, opponent in zip(battle.seats, reversed(battle.seats), strict=True):
@@ -241,7 +244,13 @@ class Worker:
                 date=self._settings.date,
                 outcome="WIN" if seat.name == winner else "LOSS",
             )
-            write_trajectory(folder, name, seat.states, seat.actions)
+            try:
+                write_trajectory(folder, name, seat.states, seat.actions)
+            except OSError as error:
+                said = f"cannot write {folder}: {error.strerror}"
+                if error.errno in NO_ROOM:
+                    raise RunStopped(f"{said}; make room, then run it again") from None
+                raise UserError(f"{said}; choose another folder") from None
 
 
 def work(connection: Connection, settings: WorkerSettings) -> None:
@@ -262,8 +271,5 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
             worker.close()
     except UserError as error:
         connection.send((type(error), str(error)))
-    except OSError as error:
-        kind = RunStopped if error.errno in NO_ROOM else UserError
-        connection.send((kind, f"cannot write {error.filename}: {error.strerror}"))
-    except (EOFError, BrokenPipeError, SimulatorError):
+    except (EOFError, ConnectionError, SimulatorError):
         pass  # the parent is gone, or it will replace this worker
