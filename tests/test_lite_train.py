@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import gin
 import pytest
 import torch
 
-from metamon_ext.errors import UserError
+from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, load_model, save_checkpoint
 from metamon_ext.lite.config import GIN_CONFIGS, read_gin_config
 from metamon_ext.lite.train import CONFIG, train
@@ -36,7 +37,7 @@ def _no_settings_left() -> Any:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Path]:
-    def run(name: str, steps: int, overrides: list[str] = SMALL, **options: Any) -> Path:
+    def run(name: str, steps: int | None, overrides: list[str] = SMALL, **options: Any) -> Path:
         train(DATA, tmp_path / name, overrides=overrides, steps=steps, **options)
         return tmp_path / name
 
@@ -152,6 +153,52 @@ def test_a_setting_that_does_not_exist_is_one_line(run: Callable[..., Path], ove
     with pytest.raises(UserError, match="gin: ") as raised:
         run("run", 1, [override])
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.steps = -1",
+        "train.batch_size = 0",
+        "train.length = 0.5",
+        "train.checkpoint_every = 0",
+        "Learner.gammas = ()",
+        "Learner.gammas = (2.0,)",
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(run: Callable[..., Path], override: str) -> None:
+    with pytest.raises(UserError, match=override.split(".")[1].split()[0]):
+        run("run", None if "steps" in override else 1, [*SMALL, override])
+
+
+def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"lower Learner\.learning_rate"):
+        run("run", 20, [*SMALL, "Learner.learning_rate = 1e30", "train.checkpoint_every = 1"])
+    assert load_checkpoint(tmp_path / "run")["step"] == 1
+
+
+def test_a_run_goes_on_where_its_log_was_lost(run: Callable[..., Path]) -> None:
+    folder = run("run", 5)
+    (folder / LOG).unlink()
+    run("run", 6, resume=True)
+    assert steps_logged(folder) == [6]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Not a directory; name another folder"):
+        run("file/run", 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RunStopped, match="No space left on device; make room, then add --resume"):
+        run("run", 1)
 
 
 def test_an_unknown_config_lists_the_known_ones(run: Callable[..., Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ FORMAT = "metamon_ext lite 1"
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain containers. A reader sees the old file or the new one."""
+    buffer = io.BytesIO()  # torch hides why a file cannot be written
+    torch.save(content | {"format": FORMAT}, buffer)
     with whole_file(path) as temporary:
-        torch.save(content | {"format": FORMAT}, temporary)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def checkpoint_file(path: Path) -> Path:
@@ -33,9 +36,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint") from None
-    except Exception as error:  # torch raises a dozen kinds for a file that is not one
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read as a checkpoint ({reason})") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except Exception:  # torch raises a dozen kinds, with advice that is not for our files
+        raise UserError(
+            f"{path}: damaged, or not a checkpoint of `metamon-ext train`: cannot be read"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of `metamon-ext train`")
     return content

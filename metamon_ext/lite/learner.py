@@ -63,6 +63,8 @@ class Learner:
         warmup_steps: int = 100,
         max_grad_norm: float = 1.0,
     ) -> None:
+        if not gammas or not all(0 <= gamma <= 1 for gamma in gammas):
+            raise ValueError(f"gammas are discounts in [0, 1], at least one, not {gammas!r}")
         self.gammas = torch.tensor(gammas)
         self.filter_func = filter_func
         self.critic_weight = critic_weight

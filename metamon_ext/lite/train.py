@@ -6,8 +6,10 @@ step) and `config.gin` (every setting that took part; a gin file that trains the
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import gin
 import torch
 
 from metamon_ext.data.trajectory import whole_file
-from metamon_ext.errors import UserError
+from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.learning.losses import discounted_returns
 from metamon_ext.lite.cache import CachedDecisions
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -44,6 +46,12 @@ class TrainSettings:
     length: int = 32
     seed: int = 0
     checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "length", "checkpoint_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"train.{name} = {value!r} is not a whole number above 0")
 
 
 def train(
@@ -108,13 +116,17 @@ def train(
     else:
         data = load_decisions(data_dir, reward)
     returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with TrainingLog(run_dir, made, settings.steps, log) as training_log:
+    with writing(run_dir), TrainingLog(run_dir, made, settings.steps, log) as training_log:
         for step in range(made + 1, settings.steps + 1):
             began = time.perf_counter()
             indices = data.slices(settings.batch_size, settings.length + 1, order)
             figures = learner.update(data.take(indices), returns[indices[:, :-1]])
             speed = settings.batch_size * settings.length / (time.perf_counter() - began)
+            if not math.isfinite(figures["grad_norm"]):
+                raise UserError(
+                    f"{run_dir}: the gradient of step {step} is not finite: "
+                    "lower Learner.learning_rate"
+                )
             training_log.record(step, figures | {"samples_per_second": speed})
             if step % settings.checkpoint_every == 0 or step == settings.steps:
                 with whole_file(run_dir / CONFIG) as path:
@@ -127,6 +139,24 @@ def train(
                     "bindings": bindings,
                 }
                 save_checkpoint(run_dir / CHECKPOINT, content)
+
+
+@contextmanager
+def writing(run_dir: Path) -> Iterator[None]:
+    """Make a run's folder; a file there that cannot be written is one line.
+
+    Raises UserError where the folder cannot be made, and RunStopped for trouble on the way.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {run_dir}: {error.strerror}; name another folder") from None
+    try:
+        yield
+    except OSError as error:
+        raise RunStopped(
+            f"cannot write {run_dir}: {error.strerror}; make room, then add --resume"
+        ) from None
 
 
 def start_from(learner: Learner, path: Path) -> None:

@@ -30,13 +30,12 @@ class TrainingLog:
 
     def __init__(self, run_dir: Path, first: int, steps: int, use_wandb: bool) -> None:
         path = run_dir / LOG
-        if first:
-            header, *rows = path.read_text().splitlines(keepends=True)
-            with whole_file(path) as temporary:
-                temporary.write_text("".join([header, *rows[:first]]))
-        self._file = path.open("a" if first else "w", newline="", buffering=1)
+        lines = path.read_text().splitlines(keepends=True) if first and path.exists() else []
+        with whole_file(path) as temporary:
+            temporary.write_text("".join(lines[: first + 1]))
+        self._file = path.open("a", newline="", buffering=1)
         self._writer: csv.DictWriter[str] | None = None
-        self._write_header = not first
+        self._write_header = not lines
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
