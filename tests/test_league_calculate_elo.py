@@ -164,6 +164,7 @@ def test_the_same_battles_make_the_same_files(tournament: Path) -> None:
         (["--k_factor", "nan"], "'nan' is not a number above 0"),
         (["--initial_rating", "high"], "'high' is not a number"),
         (["--output_prefix", "folder/"], "is a folder: add a name to it"),
+        (["--output_prefix", ""], "is a folder: add a name to it"),
         (["--output_prefix", "results.sqlite/x"], "cannot write"),
     ],
 )

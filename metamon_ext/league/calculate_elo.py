@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     rated = rate(args)
     content = ratings_of(rated, args)
     prefix = args.tournament_dir / args.output_prefix
-    if args.output_prefix.endswith(("/", "..")) or not prefix.name:
+    if args.output_prefix.endswith("/") or Path(args.output_prefix).name in ("", ".."):
         raise UserError(f"--output_prefix {args.output_prefix!r} is a folder: add a name to it")
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
