@@ -17,18 +17,12 @@ import orjson
 
 import metamon_ext
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.play import (
-    add_seat_arguments,
-    play_missing,
-    prepare_set,
-    team_set_id,
-)
-from metamon_ext.arena.policy import identify, with_options
+from metamon_ext.arena.conditions import Conditions, add_condition_arguments
+from metamon_ext.arena.play import play_missing
 from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec, battle, derive
 from metamon_ext.arena.simulator import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
-from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive
 from metamon_ext.data.trajectory import MANIFEST, write_json
 from metamon_ext.errors import RunStopped, UserError
@@ -56,8 +50,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--num_battles", type=positive, required=True, help="won or lost; ties come on top"
     )
     parser.add_argument("--output_dir", type=Path, required=True)
-    add_seat_arguments(parser)
-    add_team_set(parser)
+    add_condition_arguments(parser)
     parser.add_argument(
         "--parallel_instances",
         type=positive,
@@ -65,56 +58,33 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="battles at the same time; --workers processes share them",
     )
     parser.add_argument("--temperature", type=float, help="of the models; heuristics have none")
-    parser.add_argument("--turn_limit", type=positive, default=1000)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run)
-
-
-def add_team_set(parser: argparse.ArgumentParser) -> None:
-    """The flags for teams and for how Metamon's models look at a battle."""
-    parser.add_argument(
-        "--team_set",
-        default="competitive",
-        help="a team set of Metamon's, a folder of Showdown exports, or sample (ours)",
-    )
-    parser.add_argument(
-        "--battle_backend",
-        choices=["metamon", "pokeagent", "poke-env"],
-        help="of Metamon's models; default: each model's own",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 if trouble has left battles unfinished: the same command plays them again."""
     weights = population_of(args)
-    policies = {
-        name: with_options(name, temperature=args.temperature, battle_backend=args.battle_backend)
-        for name in dict.fromkeys([args.model or next(iter(weights)), *weights])
-    }
-    players = {name: identify(policy) for name, policy in policies.items()}
-    battle_format, teams, team_set = prepare_set(args.battle_format, args.team_set)
-    settings = {name: getattr(args, name) for name in ("battle_format", "seed", "turn_limit")}
-    settings |= {"model": args.model, "opponents": weights, "teams": team_set_id(teams)}
-    settings["policies"] = {name: [p["policy"], p.get("sha256")] for name, p in players.items()}
+    players = dict.fromkeys([args.model or next(iter(weights)), *weights])
+    conditions = Conditions.of(args, players, args.temperature)
+    settings = {"model": args.model, "opponents": weights, **conditions.settings}
     draw = drawer(args.model, weights, args.seed)
+
+    def spec_of(number: int) -> BattleSpec:
+        battle_format, teams = conditions.battle_format, conditions.teams
+        return battle(*draw(number), number, 0, battle_format, teams, args.seed)
+
     with closing(ResultStore(args.output_dir / "results.sqlite", settings, True)) as store:
         workers = min(args.workers, args.parallel_instances)
-        worker_settings = WorkerSettings(
-            args.turn_limit, trajectories=args.output_dir, date=store.created, aliases=policies
-        )
+        worker_settings = conditions.for_workers(store.created, args.output_dir)
         at_once = -(-args.parallel_instances // workers)
         stopped = None
         try:
             with Pool(worker_settings, workers, at_once) as pool:
-                play_decided(
-                    args.num_battles,
-                    lambda i: battle(*draw(i), i, 0, battle_format, teams, args.seed),
-                    pool,
-                    store,
-                )
+                play_decided(args.num_battles, spec_of, pool, store)
         except RunStopped as error:
             stopped = error
-        about = manifest(list(store.rows()), store, settings, players, team_set)
+        about = manifest(list(store.rows()), store, settings, conditions)
     try:
         write_json(args.output_dir / MANIFEST, about)
     except OSError as error:
@@ -198,8 +168,7 @@ def manifest(
     rows: list[BattleRow],
     store: ResultStore,
     settings: Mapping[str, Any],
-    players: Mapping[str, Any],
-    team_set: str,
+    conditions: Conditions,
 ) -> dict[str, Any]:
     """Who made this data, from what, and how it went: enough to trace it, or to make it again."""
     outcomes = Counter(row.outcome for row in rows)
@@ -225,8 +194,8 @@ def manifest(
         "decisions": sum(row.p1_decisions + row.p2_decisions for row in rows),
         "invalid_decisions": sum(row.p1_invalid + row.p2_invalid for row in rows),
         "settings": settings,
-        "team_set": team_set,
+        "team_set": conditions.team_set,
         "team_files": sorted({team for row in rows for team in (row.p1_team, row.p2_team)}),
-        "players": players,
+        "players": conditions.players,
         "versions": versions,
     }

@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 
-from metamon_ext.arena.generate import add_team_set
-from metamon_ext.arena.play import add_seat_arguments
+from metamon_ext.arena.conditions import add_condition_arguments
 from metamon_ext.arguments import positive
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.league.rounds import Sequential
@@ -31,9 +30,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--alpha", type=float, default=0.05, help="chance of a wrong `better`")
     parser.add_argument("--beta", type=float, default=0.05, help="chance of a wrong `not better`")
     parser.add_argument("--max_battles", type=positive, default=2000)
-    add_seat_arguments(parser)
-    add_team_set(parser)
-    parser.add_argument("--turn_limit", type=positive, default=1000)
+    add_condition_arguments(parser)
     parser.add_argument("--output_dir", type=Path, help="keep the battles, and go on with them")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run)

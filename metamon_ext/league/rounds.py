@@ -13,7 +13,7 @@ from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arena.teams import BattleFormat, Team
-from metamon_ext.league.adaptive import Pairing, allocate, decided
+from metamon_ext.league.adaptive import Outcomes, Pairing, allocate, decided
 from metamon_ext.league.games import tally
 from metamon_ext.league.sprt import Sprt, pentanomial
 from metamon_ext.league.tournament import games_of
@@ -23,13 +23,11 @@ SMALLEST_ROUND = 16
 """Mirrored pairs of an adaptive round: as many battles as two workers hold."""
 
 Counts = Mapping[Pairing, int]
-Outcomes = Mapping[Pairing, NDArray[np.int64]]
 
 Plan = Callable[[Outcomes, Counts], Counts]
-"""(outcomes, battles) -> battles: from the results so far, (pairs, 3) wins, ties and losses of the
-first player of each pairing, and the battles that it was given for them, how many it is to have by
-the end of the next round. The same counts again end the tournament. A plan depends on nothing else,
-so that a run that is resumed plays the same rounds."""
+"""(outcomes, battles) -> battles: from the results so far and the battles that each pairing was
+given for them, how many it is to have by the end of the next round. The same counts again end the
+tournament. A plan depends on nothing else, so that a run that is resumed plays the same rounds."""
 
 
 def fixed(pairings: Sequence[Pairing], battles: int) -> Plan:

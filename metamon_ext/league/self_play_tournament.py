@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import combinations
@@ -14,14 +13,10 @@ import orjson
 from rich.console import Console
 
 from metamon_ext.arena.commands import list_models
-from metamon_ext.arena.generate import add_team_set
-from metamon_ext.arena.play import add_seat_arguments, prepare_set, team_set_id
-from metamon_ext.arena.policy import identify, with_options
+from metamon_ext.arena.conditions import Conditions, add_condition_arguments
 from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore
-from metamon_ext.arena.tracker import has_metamon
-from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive
 from metamon_ext.data.trajectory import TOURNAMENT_RESULTS, write_json
 from metamon_ext.errors import RunStopped, UserError
@@ -53,9 +48,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--save_dir", type=Path, default=Path("runs"), help="for --list_models")
     parser.add_argument("--output_dir", type=Path)
     parser.add_argument("--battles_per_matchup", type=positive, default=200)
-    add_seat_arguments(parser)
-    add_team_set(parser)
-    parser.add_argument("--turn_limit", type=positive, default=1000)
+    add_condition_arguments(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--sprt",
@@ -111,24 +104,16 @@ def hold(
 ) -> tuple[list[BattleRow], dict[str, Any]]:
     """Play what the plan asks for, and write what there is, also where the run is stopped.
 
-    `args` holds what `add_seat_arguments`, `add_team_set` and --turn_limit gave; `settings` is what
-    else must be the same for a run to be gone on with. Returns the results and the content of
-    `tournament_results.json`. Raises UserError for bad input, RunStopped for trouble on the way.
+    `args` holds what `add_condition_arguments` gave; `settings` is what else must be the same for a
+    run to be gone on with. Returns the results and the content of `tournament_results.json`. Raises
+    UserError for bad input, RunStopped for trouble on the way.
     """
-    if args.battle_backend and not has_metamon():
-        print("--battle_backend is for Metamon's models: none can be here", file=sys.stderr)
-    policies = {name: with_options(name, battle_backend=args.battle_backend) for name in models}
-    players = {name: identify(policy) for name, policy in policies.items()}
-    battle_format, teams, team_set = prepare_set(args.battle_format, args.team_set)
-    settings |= {name: getattr(args, name) for name in ("battle_format", "seed", "turn_limit")}
-    settings |= {"teams": team_set_id(teams), "team_set": team_set}
-    settings["policies"] = {name: [p["policy"], p.get("sha256")] for name, p in players.items()}
+    conditions = Conditions.of(args, models)
+    settings = {**settings, "team_set": conditions.team_set, **conditions.settings}
     with closing(ResultStore(output_dir / "results.sqlite", settings, resume=True)) as store:
         store.forget_trouble()
-        worker_settings = WorkerSettings(
-            args.turn_limit, trajectories=trajectories, date=store.created, aliases=policies
-        )
-        arrangement = Arrangement(battle_format, teams, args.seed)
+        worker_settings = conditions.for_workers(store.created, trajectories)
+        arrangement = Arrangement(conditions.battle_format, conditions.teams, args.seed)
         specs: list[BattleSpec] = []
         stopped = None
         try:
@@ -137,7 +122,7 @@ def hold(
         except RunStopped as error:
             stopped = error
         rows = in_order(specs, list(store.rows()))
-    content = results_of(rows, settings, players, verdicts_of(plan, rows))
+    content = results_of(rows, settings, conditions.players, verdicts_of(plan, rows))
     try:
         write_battle_logs(output_dir / "team_results", rows)
         write_json(output_dir / TOURNAMENT_RESULTS, content)

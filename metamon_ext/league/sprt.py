@@ -27,11 +27,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(256)
 
 @dataclass(frozen=True)
 class SprtState:
-    """Where a test stands: it goes on while `llr` is between `lower` and `upper`."""
+    """Where a test stands: its log likelihood ratio, what follows, and from how many pairs."""
 
     llr: float
-    lower: float
-    upper: float
     verdict: Verdict
     pairs: int
 
@@ -130,7 +128,7 @@ class Sprt:
             verdict = "better"
         elif llr <= self.lower:
             verdict = "not better"
-        return SprtState(llr, self.lower, self.upper, verdict, int(counts.sum()))
+        return SprtState(llr, verdict, int(counts.sum()))
 
     def estimate(self, counts: ArrayLike, look: int = 1) -> EloEstimate:
         """The Elo difference at the end of a test that was looked at every `look` pairs, whether a
