@@ -90,6 +90,7 @@ def test_fields_are_found_where_they_are(
         ("empty_log", make_replay(log=" \n")),
         ("not_a_replay", make_replay(log=None)),
         ("no_players", make_replay(log="|player|p1|a\n|turn|1\n|win|a")),
+        ("no_players", make_replay(players=("A user", "a_user"), end="|win|a_user")),
         ("no_turns", make_replay(log="|player|p1|a\n|player|p2|b\n|win|a")),
         ("no_winner", make_replay(end="")),
         ("no_winner", make_replay(end="|tie")),

@@ -110,7 +110,8 @@ def read_replay(where: Path, content: dict[str, Any]) -> RawReplay:
     def refuse(reason: str, detail: str) -> TrajectoryError:
         return TrajectoryError(where, reason, detail)
 
-    if len(names) != 2:
+    # Metamon's parser, which needs to know which of them won, compares letters and digits.
+    if len({re.sub(r"[\W_]", "", name).lower() for name in names.values()}) != 2:
         raise refuse("no_players", "the log does not name two players")
     if not turns:
         raise refuse("no_turns", "the log holds no turn")
