@@ -7,7 +7,7 @@ import fcntl
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +33,7 @@ from metamon_ext.upstream.replay_parser import (
 )
 
 JOURNAL = ".parse_replays.jsonl"
+OTHER_FORMAT = "other_format"
 FAILURES = "parse_failures.tsv"
 
 
@@ -77,15 +78,17 @@ def parse_replays(
     """Write `output_dir/{format}/*.json.lz4` for all raw replays below `input_dir`.
 
     Args:
-        output_dir: one input's; run again, it goes on where it was, however it was ended. Beside
-            the trajectories it gets `parse_failures.tsv`: cause, replay, detail.
+        output_dir: run again, it goes on where it was, however it was ended, and takes in what is
+            new: other replays, or other `formats`. Beside the trajectories it gets
+            `parse_failures.tsv`: cause, replay, detail.
         formats: those that are parsed, by default all that Metamon supports.
         workers: processes, each of which takes `batch_size` replays at a time.
         predictor: Metamon's class that guesses what a replay does not reveal of a team.
         seed: of these guesses, which do not depend on the number of workers.
 
-    Raises UserError without Metamon, without its statistics, and for an `output_dir` that was begun
-    with another predictor or seed; RunStopped when a process dies or the disk is full.
+    Raises UserError without Metamon, without its statistics, and for an `output_dir` that cannot be
+    written or was begun with another predictor or seed; RunStopped when a process dies or the disk
+    is full.
     """
     need_parser()
     known = known_formats()
@@ -100,7 +103,6 @@ def parse_replays(
     ask_once = StatisticsAsked(predictor)
     settings = {"predictor": predictor, "seed": seed}
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
         with Journal(output_dir / JOURNAL, settings) as journal:
             jobs = _jobs(input_dir, found, journal.done, set(formats or known), ask_once)
             start = (predictor, str(output_dir), seed)
@@ -123,21 +125,28 @@ def parse_replays(
 def _jobs(
     root: Path,
     files: Iterator[Path],
-    done: set[str],
+    done: set[tuple[str, str]],
     formats: set[str],
     ask: Callable[[str], None],
 ) -> Iterator[Job]:
+    """What is left to do. Of two replays with one id, whose files would have the same names, the
+    second is none."""
+    parent = os.path.dirname(os.path.abspath(root))
+    ids = {replay_id for _, replay_id in done}
     for file in files:
         for record in records(file):
-            name = os.path.relpath(record.where, root.parent)
+            name = os.path.relpath(record.where, parent)
             job = _job(record, name.encode(errors="backslashreplace").decode())
-            if job.name in done:
+            if (job.name, job.id) in done:
                 continue
-            if job.replay is not None:
-                if job.replay.format in formats:
-                    ask(job.replay.format)
+            if replay := job.replay:
+                if replay.format not in formats:
+                    job = job.refused(OTHER_FORMAT, replay.format)
+                elif job.id in ids:
+                    job = job.refused("same_name", f"another replay before it is {job.id}")
                 else:
-                    job = replace(job, replay=None, cause="other_format", detail=job.replay.format)
+                    ids.add(job.id)
+                    ask(replay.format)
             yield job
 
 
@@ -145,28 +154,44 @@ def _job(record: Record | TrajectoryError, name: str) -> Job:
     try:
         if isinstance(record, TrajectoryError):
             raise record
-        content = parse_json(record.where, record.text())
-        return Job(name, read_replay(record.where, content))
+        replay = read_replay(record.where, parse_json(record.where, record.text()))
+        return Job(name, replay.id, replay)
     except TrajectoryError as error:
         return Job(name, cause=error.reason, detail=error.detail)
 
 
 class Journal:
-    """One line a replay, written when its trajectories are; a line cut off by a kill is redone."""
+    """One line a replay, written when its trajectories are; a line cut off by a kill is redone.
+
+    `done` are replays by name and id: that a record stands where another one stood is no reason to
+    pass over it. Those of other formats are not in it, and their turn may come in another run.
+    """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
         self.settings = settings
-        self.done: set[str] = set()
+        self.done: set[tuple[str, str]] = set()
         self.summary = Summary()
         self._file: IO[bytes]
 
     def __enter__(self) -> Journal:
-        self._file = open(self.path, "a+b")
+        """Raises UserError where `path` cannot be written or is another run's."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "a+b")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path.parent}: {error.strerror}") from None
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def _read(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._file.close()
             raise UserError(f"{self.path.parent} is being written by another run") from None
         self._file.seek(0)
         content = self._file.read()
@@ -178,22 +203,20 @@ class Journal:
             for line in lines:
                 self._count(Outcome(**orjson.loads(line)))
         except (TypeError, ValueError):
-            self._file.close()
             raise UserError(f"{self.path} is damaged: use another folder") from None
         if begun != self.settings:
-            self._file.close()
             raise UserError(f"{self.path.parent} was begun with {begun}: use another folder")
         if not first:
             self._write(self.settings)
-        return self
 
     def add(self, outcome: Outcome) -> None:
         """Note what became of a replay."""
-        self._write(asdict(outcome))
+        if outcome.cause != OTHER_FORMAT:
+            self._write(asdict(outcome))
         self._count(outcome)
 
     def _count(self, outcome: Outcome) -> None:
-        self.done.add(outcome.name)
+        self.done.add((outcome.name, outcome.id))
         self.summary.add(outcome)
 
     def _write(self, content: Any) -> None:

@@ -12,6 +12,7 @@ import os
 import random
 import re
 import tempfile
+import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -36,9 +37,14 @@ class Job:
     """A replay by the name that the journal has for it, or the reason why it is none."""
 
     name: str
+    id: str = ""
     replay: RawReplay | None = None
     cause: str = ""
     detail: str = ""
+
+    def refused(self, cause: str, detail: str) -> Job:
+        """A replay that is not to be parsed."""
+        return Job(self.name, self.id, None, cause, detail)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Outcome:
     audit."""
 
     name: str
+    id: str = ""
     files: int = 0
     cause: str = ""
     detail: str = ""
@@ -119,6 +126,8 @@ _worker: tuple[Any, Path, int]  # of this process: Metamon's parser, the output,
 def start_worker(predictor: str, output_dir: str, seed: int) -> None:
     global _worker
     os.environ["PYTHONBREAKPOINT"] = "0"  # Metamon has one where statistics are missing
+    os.environ["TZ"] = "UTC"  # Metamon names files by the local date
+    time.tzset()
     with _silence():
         import metamon.data.download  # noqa: F401  (the parser uses it without importing it)
         from metamon.backend.replay_parser.parse_replays import ReplayParser
@@ -130,7 +139,7 @@ def start_worker(predictor: str, output_dir: str, seed: int) -> None:
 
 def parse(job: Job) -> Outcome:
     if job.replay is None:
-        return Outcome(job.name, 0, job.cause, job.detail)
+        return Outcome(job.name, job.id, 0, job.cause, job.detail)
     parser, output_dir, seed = _worker
     chance = zlib.crc32(f"{seed} {job.replay.id}".encode())
     random.seed(chance)
@@ -157,7 +166,7 @@ def parse(job: Job) -> Outcome:
             with whole_file(target) as temporary:
                 temporary.write_bytes(file.read_bytes())
     detail = " ".join(MARKUP.sub("", detail).split())[:300]
-    return Outcome(job.name, len(files), cause, detail)
+    return Outcome(job.name, job.id, len(files), cause, detail)
 
 
 @contextlib.contextmanager

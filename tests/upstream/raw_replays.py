@@ -1,6 +1,7 @@
 """Raw replays of battles that the simulator plays here, and usage statistics of our own teams.
 
-What one seat is told is what a spectator sees, but that its own health is exact.
+What one seat is told is what a spectator sees, but that its own health is exact. What spectators
+were told of one battle in each of four generations is in `SPECTATED`, in the words of the site.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 
 PLAYERS = ("ash_k", "Gary Oak")
+SPECTATED = Path(__file__).parents[1] / "data" / "spectated_replays.jsonl"
+"""By simple_heuristics and random players in gen2ou, gen3ou, gen4ou and gen9ou, with nicknames,
+chat, ratings, and two that somebody gave up."""
 
 
 def play(count: int, battle_format: str = "gen1ou") -> list[dict[str, Any]]:
@@ -75,32 +79,36 @@ def _record(battle_format: str, number: int, log: list[str]) -> dict[str, Any]:
 
 def write_statistics(cache: Path, battle_format: str = "gen1ou") -> None:
     """Usage statistics in Metamon's cache, as if everybody played our sample teams."""
-    pokemon: dict[str, dict[str, float]] = {}
-    for team in (SAMPLE_TEAMS / battle_format).iterdir():
-        for block in team.read_text().strip().split("\n\n"):
-            first, *lines = block.splitlines()
-            moves = (line[2:].strip() for line in lines if line.startswith("- "))
-            pokemon.setdefault(re.split(" [(@]", first)[0].strip(), {}).update(
-                dict.fromkeys(moves, 1.0)
-            )
-    always = {
-        "abilities": "No Ability",
-        "items": "Nothing",
-        "spreads": "Serious:252/252/252/252/252/252",
-        "tera_types": "Nothing",
-    }
-    statistics = {
-        re.sub("[^a-z0-9]", "", name.lower()): {
-            "count": 100,
-            "moves": moves,
-            "teammates": {other: 0.5 for other in pokemon if other != name},
-            "checks": {},
-            **{kind: {only: 1.0} for kind, only in always.items()},
-        }
-        for name, moves in pokemon.items()
-    }
+    statistics: dict[str, dict[str, Any]] = {}
+    for team in sorted((SAMPLE_TEAMS / battle_format).iterdir()):
+        blocks = team.read_text().strip().split("\n\n")
+        names = [re.split(" [(@]", block.splitlines()[0])[0].strip() for block in blocks]
+        for name, block in zip(names, blocks, strict=True):
+            sets = statistics.setdefault(_id(name), {"count": 100, "checks": {}})
+            for kind, values in _used(block).items():
+                sets.setdefault(kind, {}).update(dict.fromkeys(values, 1.0))
+            teammates = sets.setdefault("teammates", {})
+            teammates.update({other: 0.5 for other in names if other != name})
     for kind in ("movesets_data", "checks_data"):
         for tier in (battle_format[4:], "ubers", "all_tiers"):
             folder = cache / "usage-stats" / kind / battle_format[:4] / tier
             folder.mkdir(parents=True)
-            (folder / "2016-01.json").write_text(json.dumps(statistics))
+            for month in ("2016-01", "2024-06"):
+                (folder / f"{month}.json").write_text(json.dumps(statistics))
+
+
+def _used(block: str) -> dict[str, list[str]]:
+    """What the set of one Pokémon adds to its statistics, in Smogon's words."""
+    first, *lines = (line.strip() for line in block.splitlines())
+    told = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return {
+        "abilities": [told.get("Ability", "No Ability")],
+        "items": [first.partition(" @ ")[2] or "Nothing"],
+        "spreads": ["Serious:85/85/85/85/85/85"],
+        "moves": [re.sub(r"[][]", "", line[2:]) for line in lines if line.startswith("- ")],
+        "tera_types": [told.get("Tera Type", "Nothing")],
+    }
+
+
+def _id(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,23 +12,27 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from metamon.data import MetamonDataset
 from metamon.interface import BinaryReward, DefaultActionSpace, DefaultObservationSpace
 
 from metamon_ext.data.audit import audit
-from metamon_ext.data.trajectory import trajectory_files
-from tests.upstream.raw_replays import play, write_statistics
+from metamon_ext.data.raw import read_replay
+from metamon_ext.data.trajectory import read_trajectory, safe_player_name, trajectory_files
+from tests.upstream.raw_replays import SPECTATED, play, write_statistics
 
 ROOT = Path(__file__).parents[2]
 BATTLES = 10
+OTHER_GENERATIONS = ["gen2ou", "gen3ou", "gen4ou", "gen9ou"]
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
-    write_statistics(folder)
+    for battle_format in ("gen1ou", *OTHER_GENERATIONS):
+        write_statistics(folder, battle_format)
     return folder
 
 
@@ -88,18 +93,55 @@ def test_trajectories_are_good_and_metamon_loads_every_one(parsed: Path, tmp_pat
     assert report.verdict == "usable" and report.files == len(files)
     assert report.outcomes["WIN"] == report.outcomes["LOSS"]
     assert all("_ash+k_vs_Gary-Oak~" in name or "_vs_ash+k_" in name for name in files)
-    folder = tmp_path / "gen1ou"  # Metamon leaves an index beside what it reads
-    folder.mkdir()
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    shutil.copytree(parsed, tmp_path / "copy")  # Metamon leaves an index beside what it reads
+    assert load(tmp_path / "copy", "gen1ou") == len(files)
+
+
+def load(root: Path, battle_format: str) -> int:
+    """As many trajectories as Metamon's loader reads in the folder of a format."""
     dataset = MetamonDataset(
-        dset_root=str(tmp_path),
+        dset_root=str(root),
         observation_space=DefaultObservationSpace(),
         action_space=DefaultActionSpace(),
         reward_function=BinaryReward(),
-        formats=["gen1ou"],
+        formats=[battle_format],
     )
-    assert len(dataset.filenames) == len(files)
+    return sum(1 for number in range(len(dataset)) if dataset[number])
+
+
+def test_spectated_battles_of_every_generation(cache: Path, tmp_path: Path) -> None:
+    """In two runs, between which other records come to stand where the first ones stood."""
+    raw, output = tmp_path / "raw", tmp_path / "parsed"
+    raw.mkdir()
+    gen2, gen3, gen4, gen9 = lines = SPECTATED.read_text(encoding="utf-8").splitlines()
+
+    def run(lines: list[str], *flags: object) -> dict[str, Any]:
+        (raw / "battles.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        answer = parse(cache, command(raw, output, "--num-workers", 1, *flags))
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+    first = run([gen2, gen3], "--formats", "gen2ou")
+    assert first == {"replays": 2, "trajectories": 2, "causes": {"other_format": 1}}
+    second = run([gen4, gen3, gen9, gen9, gen2])
+    assert second == {"replays": 6, "trajectories": 8, "causes": {"same_name": 2}}
+
+    report = audit([output])
+    assert report.verdict == "usable" and report.files == 8
+    replays = [read_replay(SPECTATED, json.loads(line)) for line in lines]
+    assert [replay.format for replay in replays] == OTHER_GENERATIONS
+    for replay in replays:
+        sides = [read_trajectory(file) for file in trajectory_files(output / replay.format)]
+        assert {side.name.player for side in sides} == set(map(safe_player_name, replay.players))
+        for side in sides:
+            won = side.name.player == safe_player_name(replay.winner)
+            assert side.name.outcome == ("WIN" if won else "LOSS")
+            assert side.name.battle_id == replay.id
+            last = side.states[-1]
+            assert (last["battle_won"], last["battle_lost"]) == (won, not won)
+        terastallized = any(action >= 9 for side in sides for action in side.actions)
+        assert terastallized == (replay.format == "gen9ou")
+        assert load(output, replay.format) == 2
 
 
 def test_failures_are_listed_by_cause(parsed: Path, raw: Path) -> None:
@@ -129,7 +171,7 @@ def test_a_killed_run_goes_on_and_workers_change_nothing(
     assert contents(tmp_path / "out") == contents(parsed)
     lines = (tmp_path / "out" / ".parse_replays.jsonl").read_text().splitlines()
     names = [json.loads(line)["name"] for line in lines[1:]]
-    assert len(names) == len(set(names)) == BATTLES + 4
+    assert len(names) == len(set(names)) == BATTLES + 3  # the other format's may still be asked for
     hidden = [path for path in tmp_path.rglob(".*") if path.name != ".parse_replays.jsonl"]
     assert len(hidden) <= 2  # at most what the killed workers were writing
 
@@ -159,6 +201,15 @@ def test_what_metamon_does_not_have_is_named(
     answer = parse(cache, command(raw, tmp_path / "out", *flags))
     assert answer.returncode == 2 and message in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_bad_input(
+    raw: Path, cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    answer = parse(cache, command(raw, tmp_path / "file" / "out"))
+    assert answer.returncode == 2
+    assert answer.stderr == f"metamon-ext: cannot write {tmp_path}/file/out: Not a directory\n"
 
 
 def test_missing_statistics_are_asked_for_once(
