@@ -100,12 +100,7 @@ def train(
     if (run_dir / CHECKPOINT).exists():
         if not resume:
             raise UserError(f"{run_dir}: there is a run already; --resume it, or name another")
-        content = load_checkpoint(run_dir)
-        if content["bindings"] != bindings:
-            raise UserError(f"{run_dir}: begun with other settings than these; see its {CONFIG}")
-        learner.load_state_dict(content["learner"])
-        order.set_state(content["order"])
-        made = content["step"]
+        made = take_up(run_dir, learner, order, bindings)
     elif finetune_from is not None:
         start_from(learner, finetune_from)
     if made >= settings.steps:
@@ -129,16 +124,34 @@ def train(
                 )
             training_log.record(step, figures | {"samples_per_second": speed})
             if step % settings.checkpoint_every == 0 or step == settings.steps:
-                with whole_file(run_dir / CONFIG) as path:
-                    path.write_text(gin.operative_config_str())
-                content = {
-                    "step": step,
-                    "learner": learner.state_dict(),
-                    "order": order.get_state(),
-                    "model_sizes": learner.model.sizes,
-                    "bindings": bindings,
-                }
-                save_checkpoint(run_dir / CHECKPOINT, content)
+                save(run_dir, step, learner, order, bindings)
+
+
+def save(run_dir: Path, step: int, learner: Learner, order: torch.Generator, bindings: str) -> None:
+    """Write the settings that took part and, last, what `take_up` reads."""
+    with whole_file(run_dir / CONFIG) as path:
+        path.write_text(gin.operative_config_str())
+    content = {
+        "step": step,
+        "learner": learner.state_dict(),
+        "order": order.get_state(),
+        "model_sizes": learner.model.sizes,
+        "bindings": bindings,
+    }
+    save_checkpoint(run_dir / CHECKPOINT, content)
+
+
+def take_up(run_dir: Path, learner: Learner, order: torch.Generator, bindings: str) -> int:
+    """Go on from where `save` was called last; returns the steps made until then.
+
+    Raises UserError where the run was begun with other settings.
+    """
+    content = load_checkpoint(run_dir)
+    if content["bindings"] != bindings:
+        raise UserError(f"{run_dir}: begun with other settings than these; see its {CONFIG}")
+    learner.load_state_dict(content["learner"])
+    order.set_state(content["order"])
+    return content["step"]
 
 
 @contextmanager
