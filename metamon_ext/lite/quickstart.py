@@ -32,6 +32,7 @@ from metamon_ext.league.games import Game, HeadToHead, head_to_head
 from metamon_ext.league.report import duration, print_tables, write_report
 from metamon_ext.league.rounds import Arrangement
 from metamon_ext.league.tournament import games_of
+from metamon_ext.lite.config import read_gin_config
 from metamon_ext.lite.train import train
 
 RULES, CARELESS = "simple_heuristics", "simple_heuristics?epsilon=0.4"
@@ -201,8 +202,8 @@ def notes(settings: dict[str, Any], recorded: int, data: Path) -> dict[str, list
     mixture = ", ".join(f"{a} - {b} ({share})" for (a, b), share in MIXTURE.items())
     return {
         "Training data": [
-            f"{recorded} battles among {mixture}, the numbers being shares; both points of view. "
-            f"After the audit {stats['kept_files']} trajectories were kept.",
+            f"{recorded:,} battles among {mixture}, the numbers being shares; both points of view. "
+            f"After the audit {stats['kept_files']:,} trajectories were kept.",
             "The players are of mixed strength on purpose. Cloning imitates all of them alike. "
             "The binary advantage asks the critics which of the recorded actions turned out better "
             "than what the policy expects of itself, and learns those at full weight and the "
@@ -222,6 +223,10 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output_dir
     if args.resume and not (folder / "selfplay").is_dir():
         raise UserError(f"there is no run to resume in {folder}: leave --resume out")
+    if args.battles < sum(MIXTURE.values()):
+        raise UserError(f"--battles {args.battles}: the mixture takes {sum(MIXTURE.values())}")
+    for student in STUDENTS:
+        read_gin_config(student, args.gin)  # what is wrong there is said before any battle
     battle_format, teams = prepare(args.battle_format, args.teams)
     names = ("battle_format", "seed", "battles", "steps", "tournament_battles", "gin")
     settings = {name: getattr(args, name) for name in names} | {"teams": team_set_id(teams)}
