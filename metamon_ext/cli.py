@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser(modules).parse_args(argv)
         return args.run(args)
     except UserError as error:
-        print(f"metamon-ext: {error}", file=sys.stderr)
+        line = str(error).partition("\n  In call to configurable")[0]  # as gin adds
+        print(f"metamon-ext: {line}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("metamon-ext: interrupted; what is written is whole", file=sys.stderr)

@@ -10,9 +10,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import gin
 import pytest
 
 from metamon_ext.arena.teams import SAMPLE_TEAMS
+from metamon_ext.cli import main
+from metamon_ext.errors import UserError
 from tests.conftest import ROOT, cli_command
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -183,3 +186,15 @@ def test_the_arena_benchmark_reports_a_ratio_of_one_run(cli: Cli) -> None:
     ratio = answer["decisions_per_second"] / answer["simulator_decisions_per_second"]
     assert answer["ratio_to_simulator"] == pytest.approx(ratio, abs=2e-3)
     assert 0 < answer["peak_memory_mb"] < 1500
+
+
+def test_gin_adds_no_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @gin.configurable
+    def refuse(args: object) -> int:
+        raise UserError("no")
+
+    monkeypatch.setattr("metamon_ext.arena.commands.list_models", refuse)
+    assert main(["models"]) == 2
+    assert capsys.readouterr().err == "metamon-ext: no\n"

@@ -138,6 +138,9 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path: Path, source: Path) 
         with pytest.raises(UserError, match=message.replace(".", r"\.")) as caught:
             filter_trajectories(input_dir, output_dir)
         assert "\n" not in str(caught.value)
+    for rate in (-0.1, 1.1, float("nan")):
+        with pytest.raises(UserError, match=r"max_invalid_rate .* is a share from 0 to 1"):
+            FilterRules(max_invalid_rate=rate)
     with pytest.raises(UserError, match="nothing could be kept"):
         FilterRules(min_decisions=5, max_decisions=4)
 

@@ -198,6 +198,8 @@ def test_half_pairs_are_left_out():
 def test_bad_settings_are_refused():
     with pytest.raises(UserError, match="elo0 < elo1"):
         Sprt(10, 10)
+    with pytest.raises(UserError, match=r"elo1 = 1e\+09 is beyond 1000 Elo"):
+        Sprt(0, 1e9)
     with pytest.raises(UserError, match="alpha is an error rate"):
         Sprt(0, 10, alpha=0.5)
     with pytest.raises(UserError, match="no mirrored pair has finished"):

@@ -60,6 +60,15 @@ def test_another_seed_in_the_same_folder_is_refused(finished: tuple[Path, str]) 
     assert answer.returncode == 2 and "was played with seed = 0, not 1" in answer.stderr
 
 
+@pytest.mark.parametrize("wrong", [("--gin", "Learner.lr = 1"), ("--battles", 2)])
+def test_what_is_wrong_is_said_before_a_battle_is_played(
+    wrong: tuple[object, ...], tmp_path: Path
+) -> None:
+    answer = subprocess.run(quickstart(tmp_path, *wrong), cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 2 and len(answer.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     answer = subprocess.run(
         quickstart(tmp_path, "--resume"), cwd=ROOT, capture_output=True, text=True

@@ -55,6 +55,8 @@ class FilterRules:
     max_invalid_rate: float | None = None
 
     def __post_init__(self) -> None:
+        if self.max_invalid_rate is not None and not 0 <= self.max_invalid_rate <= 1:
+            raise UserError(f"max_invalid_rate ({self.max_invalid_rate}) is a share from 0 to 1")
         for what in ("decisions", "turns"):
             low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
             if high is not None and high < low:

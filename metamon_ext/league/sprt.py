@@ -90,6 +90,9 @@ class Sprt:
     def __post_init__(self) -> None:
         if not self.elo0 < self.elo1:
             raise UserError(f"a test needs elo0 < elo1, not {self.elo0:g} and {self.elo1:g}")
+        for name in ("elo0", "elo1"):
+            if abs(getattr(self, name)) > 1000:
+                raise UserError(f"{name} = {getattr(self, name):g} is beyond 1000 Elo: lower it")
         for name in ("alpha", "beta"):
             if not 0 < getattr(self, name) < 0.5:
                 raise UserError(f"{name} is an error rate in (0, 0.5), not {getattr(self, name)}")
