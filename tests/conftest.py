@@ -39,7 +39,7 @@ def schedule() -> Callable[..., list[BattleSpec]]:
         pairs: bool = False,
     ) -> list[BattleSpec]:
         if battle_format not in prepared:
-            prepared[battle_format] = prepare(battle_format, None)
+            prepared[battle_format] = prepare(battle_format)[:2]
         return matchup(p1, p2, battles, *prepared[battle_format], seed, pairs)
 
     return make

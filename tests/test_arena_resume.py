@@ -14,6 +14,7 @@ import pytest
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore, read_results
 from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.cli import main
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from tests.conftest import ROOT, cli_command
@@ -140,6 +141,20 @@ def test_a_run_is_not_overwritten_nor_mixed_with_another(
     store = ResultStore(path, {"seed": 1, "pairs": True}, resume=True)
     specs = schedule("random", "random", 4)
     assert store.missing(specs) == specs
+
+
+def test_a_run_does_not_go_on_with_other_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights"
+    weights.write_text("epoch 1")
+    player = f"tests.arena_policies:WithWeights?file={weights}"
+    words = ["play", "--p1", player, "--p2", "random", "--battles", "1", "--workers", "1"]
+    words += ["--output_dir", str(tmp_path / "run")]
+    assert main(words) == main([*words, "--resume"]) == 0
+    weights.write_text("epoch 2")
+    assert main([*words, "--resume"]) == 2
+    assert "was played with weights" in capsys.readouterr().err
 
 
 def test_a_result_is_kept_once(schedule: Callable[..., list[BattleSpec]], tmp_path: Path) -> None:

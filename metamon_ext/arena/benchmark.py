@@ -48,7 +48,7 @@ def benchmark_arena(args: argparse.Namespace) -> int:
     Both use `--workers` cores. The median round by ratio is reported. Time to start workers is
     left out: the clock runs from the first battle's end to the last's.
     """
-    battle_format, teams = prepare(args.battle_format, None)
+    battle_format, teams, _ = prepare(args.battle_format)
     battles = args.battles * args.workers
     rounds = []
     with PeakMemory() as memory:

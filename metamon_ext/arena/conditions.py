@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.play import add_seat_arguments, prepare_set, team_set_id
+from metamon_ext.arena.play import add_seat_arguments, prepare, team_set_id
 from metamon_ext.arena.policy import identify, with_options
 from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.arena.tracker import has_metamon
@@ -60,7 +60,7 @@ class Conditions:
         options = {"temperature": temperature, "battle_backend": args.battle_backend}
         policies = {name: with_options(name, **options) for name in players}
         known = {name: identify(policy) for name, policy in policies.items()}
-        battle_format, teams, team_set = prepare_set(args.battle_format, args.team_set)
+        battle_format, teams, team_set = prepare(args.battle_format, args.team_set)
         settings = {name: getattr(args, name) for name in ("battle_format", "seed", "turn_limit")}
         settings["teams"] = team_set_id(teams)
         settings["policies"] = {name: [k["policy"], k.get("sha256")] for name, k in known.items()}

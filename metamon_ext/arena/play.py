@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.policy import parse_policy
+from metamon_ext.arena.policy import identify
 from metamon_ext.arena.pool import BATTLES_AT_ONCE, Pool, default_workers
 from metamon_ext.arena.schedule import BattleSpec, derive, matchup
 from metamon_ext.arena.simulator import Simulator
@@ -29,14 +29,7 @@ from metamon_ext.arguments import positive
 from metamon_ext.errors import UserError
 
 
-def prepare(battle_format: str, teams: Path | None) -> tuple[BattleFormat, list[Team]]:
-    """Look up a format and load its teams. Raises UserError for what is wrong with either."""
-    with Simulator() as simulator:
-        found = load_format(battle_format, simulator)
-        return found, load_teams(found, teams, simulator)
-
-
-def prepare_set(battle_format: str, team_set: str) -> tuple[BattleFormat, list[Team], str]:
+def prepare(battle_format: str, team_set: str = "sample") -> tuple[BattleFormat, list[Team], str]:
     """Look up a format and load a team set by its name; what was loaded comes third.
 
     Raises UserError for what is wrong with either.
@@ -138,15 +131,14 @@ def run(args: argparse.Namespace) -> int:
     """Play one matchup and print how it went."""
     if args.resume and not args.output_dir:
         raise UserError("--resume needs the --output_dir of the run that is to go on")
-    for name in (args.p1, args.p2):
-        parse_policy(name)
-    battle_format, teams, _ = prepare_set(args.battle_format, args.teams)
+    weights = [identify(name).get("sha256") for name in (args.p1, args.p2)]
+    battle_format, teams, _ = prepare(args.battle_format, args.teams)
     specs = matchup(args.p1, args.p2, args.battles, battle_format, teams, args.seed, args.pairs)
     store = None
     if args.output_dir:
         names = ("p1", "p2", "battle_format", "seed", "pairs", "turn_limit")
         settings = {name: getattr(args, name) for name in names}
-        settings["teams"] = team_set_id(teams)
+        settings |= {"teams": team_set_id(teams), "weights": weights}
         store = ResultStore(args.output_dir / "results.sqlite", settings, args.resume)
     date = store.created if store else datetime.now(timezone.utc).replace(tzinfo=None)
     worker_settings = WorkerSettings(
@@ -169,15 +161,20 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary))
     else:
-        print(
-            f"{args.p1} {summary['p1_wins']} - {summary['p2_wins']} {args.p2}"
-            f"  (ties {summary['ties']}, unfinished {summary['unfinished']})\n"
-            f"{played} battles in {seconds:.1f} s: {summary['battles_per_second']} battles/s, "
-            f"{summary['decisions_per_second']:.0f} decisions/s; digest {summary['digest']}"
-        )
-        for reason, count in summary["unfinished_reasons"].items():
-            print(f"unfinished, {count} times: {reason}", file=sys.stderr)
+        _print_summary(args, summary, played)
     return 0
+
+
+def _print_summary(args: argparse.Namespace, summary: Mapping[str, Any], played: int) -> None:
+    print(
+        f"{args.p1} {summary['p1_wins']} - {summary['p2_wins']} {args.p2}"
+        f"  (ties {summary['ties']}, unfinished {summary['unfinished']})\n"
+        f"{played} battles in {summary['seconds']:.1f} s: "
+        f"{summary['battles_per_second']} battles/s, "
+        f"{summary['decisions_per_second']:.0f} decisions/s; digest {summary['digest']}"
+    )
+    for reason, count in summary["unfinished_reasons"].items():
+        print(f"unfinished, {count} times: {reason}", file=sys.stderr)
 
 
 def team_set_id(teams: Sequence[Team]) -> str:

@@ -62,7 +62,7 @@ def _play(p1: str, p2: str, trajectories: Path | None = None) -> str:
     from metamon_ext.arena.schedule import matchup
     from metamon_ext.arena.worker import WorkerSettings
 
-    battle_format, teams = prepare(FORMAT, None)
+    battle_format, teams, _ = prepare(FORMAT)
     specs = matchup(p1, p2, 1, battle_format, teams, seed=0)
     results, _ = play_all(specs, WorkerSettings(trajectories=trajectories), workers=1)
     (result,) = results.values()

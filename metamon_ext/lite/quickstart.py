@@ -19,14 +19,14 @@ from typing import Any
 from rich.console import Console
 
 from metamon_ext.arena.play import add_seat_arguments, play_all, prepare, team_set_id
-from metamon_ext.arena.schedule import BattleSpec, matchup
+from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
-from metamon_ext.data.trajectory import whole_file
+from metamon_ext.data.trajectory import write_json
 from metamon_ext.errors import UserError
 from metamon_ext.league.games import Game, HeadToHead, head_to_head
 from metamon_ext.league.report import duration, print_tables, write_report
@@ -67,7 +67,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser("quickstart", help="the whole loop on a laptop in minutes")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"))
     add_seat_arguments(parser)
-    parser.add_argument("--teams", "--team_set", type=Path, help="a folder of Showdown exports")
+    parser.add_argument(
+        "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
+    )
     parser.add_argument("--battles", type=positive, default=1800, help="to learn from")
     parser.add_argument("--steps", type=positive, help="of training; else as the gin configs say")
     parser.add_argument("--tournament_battles", type=positive, default=300, help="of a student")
@@ -98,19 +100,15 @@ class Quickstart:
     def generate(self) -> None:
         """Battles between the heuristics, both points of view saved."""
         total = sum(MIXTURE.values())
-        specs = [
-            spec
-            for (p1, p2), share in MIXTURE.items()
-            for spec in self._matchup(p1, p2, self.settings["battles"] * share // total)
-        ]
+        specs = []
+        for (p1, p2), share in MIXTURE.items():
+            battles = self.settings["battles"] * share // total
+            specs += matchup(p1, p2, battles, self.battle_format, self.teams, self.seed)
         with closing(self.store("selfplay")) as store:
             worker_settings = WorkerSettings(
                 trajectories=self.folder / "selfplay" / "trajectories", date=store.created
             )
             play_all(specs, worker_settings, self.workers, store, "battles")
-
-    def _matchup(self, p1: str, p2: str, battles: int) -> list[BattleSpec]:
-        return matchup(p1, p2, battles, self.battle_format, self.teams, self.seed)
 
     def clean(self) -> None:
         """Audit the trajectories, and set aside what should not be learned from."""
@@ -166,7 +164,7 @@ class Quickstart:
             unfinished=unfinished,
             training_logs={s: self.run_dir(s) / "training_log.csv" for s in STUDENTS},
             stages=stages,
-            notes=notes(self.settings, len(recorded), self.data),
+            notes=notes(len(recorded), self.data),
             kinds=KINDS,
         )
         out = Console()
@@ -196,7 +194,7 @@ def findings(games: Sequence[Game]) -> list[str]:
     return sentences
 
 
-def notes(settings: dict[str, Any], recorded: int, data: Path) -> dict[str, list[str]]:
+def notes(recorded: int, data: Path) -> dict[str, list[str]]:
     """What a reader of the report should know."""
     stats = json.loads((data / "filtering_stats.json").read_text())
     mixture = ", ".join(f"{a} - {b} ({share})" for (a, b), share in MIXTURE.items())
@@ -227,7 +225,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--battles {args.battles}: the mixture takes {sum(MIXTURE.values())}")
     for student in STUDENTS:
         read_gin_config(student, args.gin)  # what is wrong there is said before any battle
-    battle_format, teams = prepare(args.battle_format, args.teams)
+    battle_format, teams, _ = prepare(args.battle_format, args.teams)
     names = ("battle_format", "seed", "battles", "steps", "tournament_battles", "gin")
     settings = {name: getattr(args, name) for name in names} | {"teams": team_set_id(teams)}
     loop = Quickstart(folder, battle_format, teams, args.seed, args.workers, settings)
@@ -244,8 +242,7 @@ def run(args: argparse.Namespace) -> int:
         started = time.perf_counter()
         stage()
         seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
-        with whole_file(timing) as temporary:
-            temporary.write_text(json.dumps(seconds))
+        write_json(timing, seconds)
     console.print(f"[bold]{len(stages) + 1}/{len(stages) + 1}  Report[/bold]")
     started = time.perf_counter()
     loop.report(seconds)

@@ -90,7 +90,7 @@ def need_server() -> None:
 
 def arena_rate(args: argparse.Namespace, n: int) -> float:
     """Decisions of the model a second in the arena, over all workers."""
-    battle_format, teams = prepare(args.battle_format, None)
+    battle_format, teams, _ = prepare(args.battle_format)
     running = args.workers * AT_ONCE
     battles = args.total_battles + running  # as with Metamon, none runs dry before the end
     finished = 0

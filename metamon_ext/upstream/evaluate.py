@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.play import play_all, prepare_set
+from metamon_ext.arena.play import play_all, prepare
 from metamon_ext.arena.policy import make_policy, parse_policy
 from metamon_ext.arena.pool import default_workers
 from metamon_ext.arena.schedule import BattleSpec, matchup
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     each += each % 2  # whole mirrored pairs
     specs = []
     for battle_format in [f"gen{gen}{tier.lower()}" for gen in args.gens for tier in args.formats]:
-        found, teams, _ = prepare_set(battle_format, args.teams)
+        found, teams, _ = prepare(battle_format, args.teams)
         for agent in agents:
             for baseline in baselines:
                 specs += matchup(agent, baseline, each, found, teams, args.seed, pairs=True)
