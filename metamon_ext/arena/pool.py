@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -82,7 +82,7 @@ class Pool:
         Nothing can be played after a generator that was not used up.
         """
         queue = deque(specs)
-        deaths: dict[str, int] = {}
+        deaths: Counter[str] = Counter()
         in_a_row = 0
         hands = self._hands
         while len(hands) < min(self._workers, len(queue)):
@@ -96,26 +96,29 @@ class Pool:
                 try:
                     error, content = hand.connection.recv()
                 except (EOFError, ConnectionResetError):
-                    hands.remove(hand)
-                    hand.close()
                     in_a_row += 1
                     if in_a_row > 2 * ATTEMPTS * self._workers:
                         raise RunStopped(
                             f"{in_a_row} workers died one after another, without finishing a "
                             "battle: see above for why; the same command goes on from here"
                         ) from None
+                    self._replace(hand)
                     for spec in hand.battles.values():
-                        deaths[spec.key] = deaths.get(spec.key, 0) + 1
+                        deaths[spec.key] += 1
                         if deaths[spec.key] < ATTEMPTS:
                             queue.append(spec)
                         else:
                             yield spec, _given_up(spec)
-                    hands.append(_Hand(self._settings))
                     continue
                 if error is not None:
                     raise error(content)
                 in_a_row = 0
                 yield hand.battles.pop(content.key), content
+
+    def _replace(self, dead: _Hand) -> None:
+        self._hands.remove(dead)
+        dead.close()
+        self._hands.append(_Hand(self._settings))
 
 
 def play_battles(

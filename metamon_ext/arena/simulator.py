@@ -145,10 +145,6 @@ class Simulator:
         self._unsent = bytearray()
         self._unread = bytearray()
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def send(self, messages: Iterable[list[Any]]) -> None:
         """Queue messages; whatever the pipe does not take at once leaves during `receive`."""
         for message in messages:

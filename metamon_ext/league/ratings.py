@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -85,37 +85,13 @@ def bradley_terry(
         return []
     if anchor is not None and anchor not in players:
         raise UserError(f"anchor {anchor!r} has no games; choose one of: {', '.join(players)}")
-    index = {player: i for i, player in enumerate(players)}
-    k, rng = len(players), np.random.default_rng(seed)
-    met = np.array([[index[a], index[b]] for a, b in matchups]).T
+    index, k = {player: i for i, player in enumerate(players)}, len(players)
+    met = np.array([[index[a], index[b]] for a, b in matchups])
     played, pairs = np.zeros(k, dtype=int), np.zeros(k, dtype=int)
-    for place, outcomes in zip(met.T, matchups.values(), strict=True):
+    for place, outcomes in zip(met, matchups.values(), strict=True):
         played[place] += outcomes.sum()
         pairs[place] += len(outcomes)
-    # Pairs of a matchup that ended alike are drawn together: the sum of n Exp(1) is Gamma(n).
-    rows = [np.insert(outcomes, 0, m, axis=1) for m, outcomes in enumerate(matchups.values())]
-    kinds, counts = np.unique(np.concatenate(rows), axis=0, return_counts=True)
-    scores = kinds[:, 1:] @ [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]  # (kinds, 2) points of a and of b
-    first = np.flatnonzero(np.diff(kinds[:, 0], prepend=-1))
-
-    def points(weights: NDArray[np.float64], imaginary: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(batch, kinds), (batch, players, 2) -> (batch, k+1, k+1), the last player imaginary."""
-        league = np.zeros((len(weights), k + 1, k + 1))
-        league[:, k, :k], league[:, :k, k] = imaginary[..., 0], imaginary[..., 1]
-        for (i, j), side in ((met, 0), (met[::-1], 1)):
-            league[:, i, j] = np.add.reduceat(weights * scores[:, side], first, axis=1)
-        return league
-
-    theta = maximise(points(counts[None].astype(float), np.ones((1, k, 2))), np.zeros((1, k)))
-    thetas = [theta]
-    size = -(-_BATCH // (k + 1) ** 2)
-    for start in range(0, resamples, size):
-        batch = min(size, resamples - start)
-        drawn = points(
-            rng.gamma(counts, size=(batch, len(counts))), rng.exponential(size=(batch, k, 2))
-        )
-        thetas.append(maximise(drawn, np.repeat(theta, batch, 0)))
-    elo = np.concatenate(thetas) * ELO_PER_NAT
+    elo = ELO_PER_NAT * _with_resamples(met.T, list(matchups.values()), k, resamples, seed)
     zero = elo.mean(1) if anchor is None else elo[:, index[anchor]]
     elo += anchor_rating - zero[:, None]
 
@@ -140,6 +116,40 @@ def bradley_terry(
         )
         for i in order
     ]
+
+
+def _with_resamples(
+    met: NDArray[np.int64], outcomes: Sequence[NDArray[np.int64]], k: int, resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """theta of the games as they were, and of each resample, (1 + resamples, k).
+
+    `met` (2, matchups) are the players, `outcomes` the (pairs, 3) of each matchup.
+    """
+    # Pairs of a matchup that ended alike are drawn together: the sum of n Exp(1) is Gamma(n).
+    rows = [np.insert(pairs, 0, matchup, axis=1) for matchup, pairs in enumerate(outcomes)]
+    kinds, counts = np.unique(np.concatenate(rows), axis=0, return_counts=True)
+    scores = kinds[:, 1:] @ [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]  # (kinds, 2) points of a and of b
+    first = np.flatnonzero(np.diff(kinds[:, 0], prepend=-1))
+
+    def points(weights: NDArray[np.float64], imaginary: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(batch, kinds), (batch, players, 2) -> (batch, k+1, k+1), the last player imaginary."""
+        league = np.zeros((len(weights), k + 1, k + 1))
+        league[:, k, :k], league[:, :k, k] = imaginary[..., 0], imaginary[..., 1]
+        for (i, j), side in ((met, 0), (met[::-1], 1)):
+            league[:, i, j] = np.add.reduceat(weights * scores[:, side], first, axis=1)
+        return league
+
+    theta = maximise(points(counts[None].astype(float), np.ones((1, k, 2))), np.zeros((1, k)))
+    thetas = [theta]
+    rng = np.random.default_rng(seed)
+    size = -(-_BATCH // (k + 1) ** 2)
+    for start in range(0, resamples, size):
+        batch = min(size, resamples - start)
+        drawn = points(
+            rng.gamma(counts, size=(batch, len(counts))), rng.exponential(size=(batch, k, 2))
+        )
+        thetas.append(maximise(drawn, np.repeat(theta, batch, 0)))
+    return np.concatenate(thetas)
 
 
 def maximise(points: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -109,6 +109,48 @@ def _in_order(
     notes: Iterable[str],
 ) -> Results:
     """The results in the order of playing, in whatever order the battles come."""
+    names, formats, (a, b, outcome, pair, mirrored, format_) = _columns(battles)
+    # Pairs of two formats, or of a matchup that was arranged both ways, have the same numbers.
+    unique = (pair * max(len(formats), 1) + format_) * 2 + (a > b)
+    # By distance of the names: so nobody has all its battles of a round in a row.
+    playing = np.lexsort((mirrored, b, a, np.abs(a - b), format_, pair))
+    a, b, outcome, unique = a[playing], b[playing], outcome[playing], unique[playing]
+
+    alone = a == b
+    notes = list(notes)
+    if alone.any():
+        notes.append(
+            "Battles of a player against its own name, left out as they say nothing of its strength"
+            f" or two players go by it: {alone.sum():,} "
+            f"({some([names[i] for i in np.unique(a[alone])])})."
+        )
+    if len(formats) > 1:
+        notes.append(f"Battles of {', '.join(formats)} are rated together.")
+    open_ = (outcome == UNFINISHED) & ~alone
+    done = (outcome != UNFINISHED) & ~alone
+    games = Games(names, a[done], b[done], unique[done], outcome[done])
+    rated = {*np.unique([games.a, games.b])}
+    if never := [names[i] for i in np.unique([a[open_], b[open_]]) if i not in rated]:
+        notes.append(f"Not rated, as none of their battles finished: {some(never)}.")
+    if (groups := _groups(games)) > 1:
+        notes.append(
+            f"The players fall into {groups} groups that have not met: ratings compare players of "
+            "one group, not of two."
+        )
+    return Results(
+        games,
+        Counter((names[i], names[j]) for i, j in zip(a[open_], b[open_], strict=True)),
+        turns,
+        invalid,
+        formats,
+        notes,
+    )
+
+
+def _columns(
+    battles: Iterable[Battle],
+) -> tuple[list[str], list[str], Sequence[NDArray[np.int64]]]:
+    """The players and the formats in order, and the battles by columns with these as numbers."""
     players: dict[str, int] = {}
     formats: dict[str, int] = {}
     coded = (
@@ -126,44 +168,9 @@ def _in_order(
     while chunk := list(islice(coded, 100_000)):
         chunks.append(np.array(chunk, dtype=np.int64))
     a, b, outcome, pair, mirrored, format_ = np.concatenate(chunks).T
-    names, player_rank = _sorted(players)
+    names, rank = _sorted(players)
     format_names, format_rank = _sorted(formats)
-    a, b, format_ = player_rank[a], player_rank[b], format_rank[format_]
-    # Pairs of two formats, or of a matchup that was arranged both ways, have the same numbers.
-    unique = (pair * max(len(formats), 1) + format_) * 2 + (a > b)
-    # By distance of the names: so nobody has all its battles of a round in a row.
-    playing = np.lexsort((mirrored, b, a, np.abs(a - b), format_, pair))
-    a, b, outcome, unique = a[playing], b[playing], outcome[playing], unique[playing]
-
-    alone = a == b
-    notes = list(notes)
-    if alone.any():
-        notes.append(
-            "Battles of a player against its own name, left out as they say nothing of its strength"
-            f" or two players go by it: {alone.sum():,} "
-            f"({some([names[i] for i in np.unique(a[alone])])})."
-        )
-    if len(formats) > 1:
-        notes.append(f"Battles of {', '.join(format_names)} are rated together.")
-    open_ = (outcome == UNFINISHED) & ~alone
-    done = (outcome != UNFINISHED) & ~alone
-    games = Games(names, a[done], b[done], unique[done], outcome[done])
-    rated = {*np.unique([games.a, games.b])}
-    if never := [names[i] for i in np.unique([a[open_], b[open_]]) if i not in rated]:
-        notes.append(f"Not rated, as none of their battles finished: {some(never)}.")
-    if (groups := _groups(games)) > 1:
-        notes.append(
-            f"The players fall into {groups} groups that have not met: ratings compare players of "
-            "one group, not of two."
-        )
-    return Results(
-        games,
-        Counter((names[i], names[j]) for i, j in zip(a[open_], b[open_], strict=True)),
-        turns,
-        invalid,
-        format_names,
-        notes,
-    )
+    return names, format_names, (rank[a], rank[b], outcome, pair, mirrored, format_rank[format_])
 
 
 def _groups(games: Games) -> int:
