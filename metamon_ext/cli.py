@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -49,14 +50,17 @@ def build_parser(modules: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. 0: done, 1: a check failed or the run stopped, 2: bad input, 130: Ctrl-C."""
+    """Run a command. 0: done, 1: a check failed or the run stopped, 2: bad input, 130: Ctrl-C,
+    141: nobody reads the answer any more."""
     argv = sys.argv[1:] if argv is None else list(argv)
     # Only the module of the command that is asked for is imported; all of them for `--help`.
     known = COMMANDS.get(argv[0]) if argv else None
     modules = [known] if known else list(dict.fromkeys(COMMANDS.values()))
     try:
         args = build_parser(modules).parse_args(argv)
-        return args.run(args)
+        exit_code = args.run(args)
+        sys.stdout.flush()
+        return exit_code
     except UserError as error:
         line = str(error).partition("\n  In call to configurable")[0]  # as gin adds
         print(f"metamon-ext: {line}", file=sys.stderr)
@@ -64,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("metamon-ext: interrupted; what is written is whole", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":

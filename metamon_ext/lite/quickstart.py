@@ -33,7 +33,6 @@ from metamon_ext.league.report import duration, print_tables, write_report
 from metamon_ext.league.rounds import Arrangement
 from metamon_ext.league.tournament import games_of
 from metamon_ext.lite.config import read_gin_config
-from metamon_ext.lite.train import train
 
 RULES, CARELESS = "simple_heuristics", "simple_heuristics?epsilon=0.4"
 MIXTURE = {
@@ -124,6 +123,8 @@ class Quickstart:
 
     def finetune(self, student: str) -> None:
         """Train one of the `STUDENTS`."""
+        from metamon_ext.lite.train import train  # here: `metamon-ext --help` reads this module
+
         train(
             data_dir=self.data,
             run_dir=self.run_dir(student),
