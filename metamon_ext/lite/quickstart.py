@@ -7,6 +7,7 @@ interrupted goes on where it was.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -44,6 +45,9 @@ MIXTURE = {
     ("max_base_power", "random"): 1,
 }
 """Who makes the training data, and in which proportion."""
+
+TRAINER = "metamon_ext.lite.train"
+"""Imported when it is needed: it brings torch, and `metamon-ext --help` reads this module."""
 
 STUDENTS = ("binary_advantage", "behavior_cloning")
 """The two policies that are trained, each by the gin config of its name."""
@@ -123,8 +127,7 @@ class Quickstart:
 
     def finetune(self, student: str) -> None:
         """Train one of the `STUDENTS`."""
-        from metamon_ext.lite.train import train  # here: `metamon-ext --help` reads this module
-
+        train = importlib.import_module(TRAINER).train
         train(
             data_dir=self.data,
             run_dir=self.run_dir(student),
@@ -224,6 +227,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"there is no run to resume in {folder}: leave --resume out")
     if args.battles < sum(MIXTURE.values()):
         raise UserError(f"--battles {args.battles}: the mixture takes {sum(MIXTURE.values())}")
+    importlib.import_module(TRAINER)  # which registers what the gin files bind
     for student in STUDENTS:
         read_gin_config(student, args.gin)  # what is wrong there is said before any battle
     battle_format, teams, _ = prepare(args.battle_format, args.teams)
