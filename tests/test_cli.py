@@ -37,6 +37,12 @@ def test_an_unknown_format_is_refused(cli: Cli) -> None:
     assert "unknown battle format 'gen1xx'" in refused(cli(*PLAY, "--battle_format", "gen1xx"))
 
 
+@pytest.mark.parametrize("name", ["[Gen 1] OU", "GEN1OU", "gen1ou@@@Sleep Clause Mod"])
+def test_another_name_of_a_format_is_refused_with_its_own(cli: Cli, name: str) -> None:
+    said = refused(cli(*PLAY, "--battle_format", name))
+    assert f"{name!r} is called gen1ou" in said
+
+
 def test_doubles_are_refused(cli: Cli) -> None:
     assert "not a singles format" in refused(cli(*PLAY, "--battle_format", "gen9doublesou"))
 
@@ -198,6 +204,10 @@ def test_an_answer_that_nobody_reads_to_its_end_is_no_error() -> None:
 def test_models_lists_the_heuristics(cli: Cli) -> None:
     names = json.loads(cli("models", "--json").stdout)["heuristics"]
     assert names == ["random", "max_base_power", "simple_heuristics"]
+
+
+def test_one_battle_is_no_benchmark(cli: Cli) -> None:
+    assert "--battles" in refused(cli("benchmark", "arena", "--battles", 1, "--workers", 1))
 
 
 def test_the_arena_benchmark_reports_a_ratio_of_one_run(cli: Cli) -> None:

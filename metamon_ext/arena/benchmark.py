@@ -20,6 +20,7 @@ from metamon_ext.arena.simulator import find_node, find_simulator
 from metamon_ext.arena.teams import Team
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive, print_figures
+from metamon_ext.errors import UserError
 
 _ALONE = Path(__file__).with_name("simulator_alone.js")
 
@@ -50,6 +51,8 @@ def benchmark_arena(args: argparse.Namespace) -> int:
     """
     battle_format, teams, _ = prepare(args.battle_format)
     battles = args.battles * args.workers
+    if battles == 1:
+        raise UserError("one battle is too few to measure: raise --battles")
     rounds = []
     with PeakMemory() as memory:
         for n in range(args.rounds):

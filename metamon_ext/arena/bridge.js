@@ -88,6 +88,7 @@ const commands = {
 		const format = Dex.formats.get(name);
 		return JSON.stringify(['format', {
 			exists: format.effectType === 'Format',
+			id: format.id,
 			singles: format.gameType === 'singles' && format.playerCount === 2,
 			random_teams: !!format.team,
 			gen: Dex.forFormat(format).gen,

@@ -33,12 +33,18 @@ class BattleFormat:
 
 
 def load_format(name: str, simulator: Simulator) -> BattleFormat:
-    """Look a format up in the simulator. Raises UserError if it is unknown or not singles."""
+    """Look a format up in the simulator.
+
+    Raises UserError if it is unknown or not singles, or goes by another name: an alias, the name
+    for display, custom rules after @@@.
+    """
     description = simulator.ask("format", name)
     if not description["exists"]:
         raise UserError(
             f"unknown battle format {name!r}: use a name such as gen1ou or gen9randombattle"
         )
+    if name != description["id"]:
+        raise UserError(f"the battle format {name!r} is called {description['id']}: use that name")
     if not description["singles"]:
         raise UserError(
             f"{name} is not a singles format: the 13 actions of Metamon are for singles"

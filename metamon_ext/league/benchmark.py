@@ -130,7 +130,7 @@ def error_rate(found: Floats, truth: Floats) -> float:
 
 def rating_gaps(counts: Counts) -> Floats:
     """Differences of Bradley-Terry ratings, (leagues, pairings), as `bradley_terry` finds them."""
-    k = round((1 + (1 + 8 * counts.shape[1]) ** 0.5) / 2)
+    k = _players(counts.shape[1])
     first, second = np.triu_indices(k, 1)
     points = np.zeros((len(counts), k + 1, k + 1))
     points[:, k, :k] = points[:, :k, k] = 1
@@ -138,6 +138,11 @@ def rating_gaps(counts: Counts) -> Floats:
     points[:, second, first] = counts @ (2 - 2 * SCORES)
     theta = maximise(points, np.zeros((len(counts), k)))
     return theta[:, first] - theta[:, second]
+
+
+def _players(pairings: int) -> int:
+    """k where k (k - 1) / 2 = pairings."""
+    return round((1 + (1 + 8 * pairings) ** 0.5) / 2)
 
 
 def fixed(chances: Floats, truth: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -180,7 +185,7 @@ def adaptive(
     """The pairs that leagues play, in rounds of half as many pairs as they have pairings, at least
     4, until they are decided or have played `MOST_PAIRS` a matchup."""
     m = chances.shape[1]
-    players = [f"{i:02d}" for i in range(round((1 + (1 + 8 * m) ** 0.5) / 2))]
+    players = [f"{i:02d}" for i in range(_players(m))]
     pairings = list(combinations(players, 2))
     played = np.zeros(chances.shape, dtype=int)
     for counts, chance in zip(played, chances, strict=True):

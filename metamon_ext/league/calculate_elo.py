@@ -184,10 +184,6 @@ def print_standings(console: Console, table: Sequence[Standing]) -> None:
 
 def percent(chance: float) -> str:
     """Never 100 % or 0 %, which no number of battles can show."""
-    return (
-        f"{100 * chance:.1f} %"
-        if 0.0005 < chance < 0.9995
-        else "> 99.9 %"
-        if chance > 0.5
-        else "< 0.1 %"
-    )
+    if chance >= 0.9995:
+        return "> 99.9 %"
+    return f"{100 * chance:.1f} %" if chance > 0.0005 else "< 0.1 %"
