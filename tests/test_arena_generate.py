@@ -121,7 +121,8 @@ def test_a_population_plays_itself(tmp_path: Path) -> None:
         (["--model", "random", "--population", "nowhere.json"], "nowhere.json must hold"),
         (["--population", "empty.json", "--opponent_model", "random"], "exclude each other"),
         (["--population", "empty.json"], "empty.json must hold"),
-        (["--population", "negative.json"], "weights above 0"),
+        (["--population", "negative.json"], "weights in (0, 1e100)"),
+        (["--population", "infinite.json"], "weights in (0, 1e100)"),
         (["--model", "random", "--team_set", "paper"], "no team set 'paper'"),
     ],
 )
@@ -135,6 +136,7 @@ def test_what_makes_no_sense_is_refused(
     monkeypatch.chdir(tmp_path)
     Path("empty.json").write_text("{}")
     Path("negative.json").write_text('{"random": -1}')
+    Path("infinite.json").write_text('{"random": 1e308, "max_base_power": 1e308}')
     assert main(generate(tmp_path / "data", 2, *flags)) == 2
     said = capsys.readouterr().err
     assert says in said and len(said.splitlines()) == 1

@@ -111,14 +111,14 @@ def population_of(args: argparse.Namespace) -> dict[str, float]:
         return {args.opponent_model or args.model: 1.0}
     if args.opponent_model is not None:
         raise UserError("--opponent_model and --population exclude each other: leave one out")
-    cure = f'{args.population} must hold {{"policy": weight, ...}} with weights above 0'
+    cure = f'{args.population} must hold {{"policy": weight, ...}} with weights in (0, 1e100)'
     try:
         weights = json.loads(args.population.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{cure}: {error}") from None
     if not isinstance(weights, dict) or not weights:
         raise UserError(cure)
-    if not all(type(w) in (int, float) and 0 < w < float("inf") for w in weights.values()):
+    if not all(type(w) in (int, float) and 0 < w < 1e100 for w in weights.values()):
         raise UserError(cure)
     return weights
 
