@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from metamon_ext.arena.policy import Decision
 
@@ -33,6 +34,13 @@ class Raising(First):
         if decision.battle.turn == 3:
             raise RuntimeError("out of memory, say")
         return super().choose(decision)
+
+
+class Speechless(First):
+    """Answers with nothing."""
+
+    def act(self, decisions: Sequence[Decision]) -> list[Any]:
+        return [None for _ in decisions]
 
 
 class AlwaysIllegal(First):

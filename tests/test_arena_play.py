@@ -101,6 +101,12 @@ def test_a_policy_that_raises_ends_its_battles_only(schedule: Schedule) -> None:
         assert "RuntimeError('out of memory, say')" in result.reason
 
 
+def test_an_answer_that_is_no_number_is_the_policys_fault(schedule: Schedule) -> None:
+    (result,) = play(schedule("random", "tests.arena_policies:Speechless", 1), workers=1)
+    assert result.outcome == "unfinished"
+    assert result.reason.startswith("tests.arena_policies:Speechless: TypeError")
+
+
 def test_an_illegal_answer_is_asked_again_and_then_replaced(schedule: Schedule) -> None:
     once = play(schedule("tests.arena_policies:IllegalOnce", "random", 2))
     always = play(schedule("tests.arena_policies:AlwaysIllegal", "random", 2))

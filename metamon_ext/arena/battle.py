@@ -121,7 +121,7 @@ class Seat:
 
     def answer(self, action: int) -> str | None:
         """The simulator's choice for a policy's answer; None if it is illegal: ask once more."""
-        choice = self._legal_choices.get(int(action))
+        choice = self._legal_choices.get(action)
         if choice is None:
             self._illegal_answers += 1
             return None

@@ -181,7 +181,7 @@ class Worker:
         seats = [seat for seat in seats if seat.key in self._battles]
         try:
             with time_limit(self._settings.stall_seconds):
-                return list(zip(seats, self._policies[name].act(seats), strict=True))
+                return list(zip(seats, map(int, self._policies[name].act(seats)), strict=True))
         except PolicyTimeout as error:
             for seat in seats:
                 self._end(self._battles[seat.key], "unfinished", f"{name}: {error}")

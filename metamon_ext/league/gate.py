@@ -13,7 +13,7 @@ from metamon_ext.arena.conditions import add_condition_arguments
 from metamon_ext.arguments import positive
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.league.rounds import Sequential
-from metamon_ext.league.self_play_tournament import hold
+from metamon_ext.league.self_play_tournament import play_tournament
 from metamon_ext.league.sprt import Sprt
 
 LOOK = 16
@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     settings = {name: getattr(args, name) for name in ("max_battles", "elo0", "elo1")}
     settings |= {"gate": pairing, "alpha": args.alpha, "beta": args.beta}
     with tempfile.TemporaryDirectory() as temporary:
-        rows, content = hold(args, pairing, args.output_dir or Path(temporary), plan, settings)
+        rows, content = play_tournament(
+            args, pairing, args.output_dir or Path(temporary), plan, settings
+        )
     if not content["sprt"][0]["pairs"]:
         reasons = "; ".join(sorted({row.reason for row in rows if row.reason}))
         raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --max_battles'}")

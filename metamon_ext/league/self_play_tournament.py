@@ -87,14 +87,14 @@ def run(args: argparse.Namespace) -> int:
     names = "battles_per_matchup models gauntlet sprt adaptive"
     settings = {name: getattr(args, name) for name in names.split()}
     trajectories = args.output_dir / "trajectories"
-    rows, content = hold(
+    rows, content = play_tournament(
         args, args.models, args.output_dir, plan_of(args, pairings), settings, trajectories
     )
     _report(args, rows, content)
     return int(any(row.in_trouble for row in rows))
 
 
-def hold(
+def play_tournament(
     args: argparse.Namespace,
     models: Sequence[str],
     output_dir: Path,
