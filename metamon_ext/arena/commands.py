@@ -16,7 +16,12 @@ from metamon_ext.arena.tracker import has_metamon
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the commands of this module."""
     models = commands.add_parser("models", help="list the policies that can sit in a seat here")
-    models.add_argument("--save_dir", type=Path, default=Path("runs"), help="where your runs are")
+    models.add_argument(
+        "--save_dir",
+        type=Path,
+        default=Path("runs"),
+        help="where the runs of `metamon-ext train` are",
+    )
     models.add_argument("--json", action="store_true")
     models.set_defaults(run=list_models)
     setup = commands.add_parser(
@@ -50,7 +55,11 @@ def list_models(args: argparse.Namespace) -> int:
     _print_names("Metamon's models; weights come from Hugging Face when used", metamon["models"])
     _print_names(
         "Checkpoints of your runs",
-        metamon["checkpoints"] or ["none: metamon-ext finetune makes some"],
+        metamon["checkpoints"]
+        or [
+            "none in runs: metamon-ext finetune --save_dir runs makes some; for another folder"
+            " write `save_dirs: [folder]` into metamon_ext_models.yaml"
+        ],
     )
     if metamon["unrecorded_runs"]:
         _print_names(

@@ -26,11 +26,11 @@ from metamon.rl.train import (
 )
 
 import metamon_ext
-from metamon_ext.data.trajectory import write_json
+from metamon_ext.data.trajectory import trajectory_files, write_json
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.cached_dataset import cached_dataset
 from metamon_ext.upstream.gin_files import find_training_file
-from metamon_ext.upstream.models import RECORD
+from metamon_ext.upstream.models import RECORD, checkpoint_file
 from metamon_ext.upstream.register import make_reward, register, registered_name
 
 FILES = ("parsed_replay_dir", "self_play_subsets", "custom_replay_dir", "formats")
@@ -67,13 +67,16 @@ def finetune(args: argparse.Namespace) -> None:
     pretrained = get_pretrained_model(args.finetune_from_model)
     plan = describe_run(args, pretrained)
     print(_table(plan), file=sys.stderr)
+    checkpoint = checkpoint_file(args.finetune_from_model, pretrained, plan["base_checkpoint"])
+    folder = Path(args.save_dir, args.run_name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}; name another folder") from None
     experiment = make_experiment(args, pretrained)
     experiment.start()
-    checkpoint = pretrained.get_path_to_checkpoint(plan["base_checkpoint"])
-    experiment.load_checkpoint_from_path(checkpoint, is_accelerate_state=False)
+    experiment.load_checkpoint_from_path(str(checkpoint), is_accelerate_state=False)
     if experiment.accelerator.is_main_process:
-        folder = Path(args.save_dir, args.run_name)
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RECORD, plan)
     experiment.learn()
     wandb.finish()
@@ -112,18 +115,24 @@ def make_dataset(args: argparse.Namespace, pretrained: PretrainedModel, reward: 
         if others := [key for key in FILES if getattr(args, key) is not None]:
             raise UserError(f"--cached takes the place of --{others[0]}, and filters by its name")
         return cached_dataset(args.cached, args.cached_weights, *spaces, reward)
-    return create_offline_dataset(
-        *spaces,
-        reward_function=reward,
-        parsed_replay_dir=args.parsed_replay_dir,
-        replay_weight=args.replay_weight,
-        self_play_subsets=args.self_play_subsets,
-        self_play_weights=args.self_play_weights,
-        custom_replay_dir=args.custom_replay_dir,
-        custom_replay_weight=args.custom_replay_weight,
-        formats=args.formats,
-        use_cached_filenames=args.use_cached_filenames,
-    )
+    try:
+        return create_offline_dataset(
+            *spaces,
+            reward_function=reward,
+            parsed_replay_dir=args.parsed_replay_dir,
+            replay_weight=args.replay_weight,
+            self_play_subsets=args.self_play_subsets,
+            self_play_weights=args.self_play_weights,
+            custom_replay_dir=args.custom_replay_dir,
+            custom_replay_weight=args.custom_replay_weight,
+            formats=args.formats,
+            use_cached_filenames=args.use_cached_filenames,
+        )
+    except OSError as error:  # Metamon fetches its own sets: no internet, or a full disk
+        reason = " ".join(str(error).split()[:40])
+        raise UserError(
+            f"Metamon's data cannot be had (--replay_weight 0 does without): {reason}"
+        ) from error
 
 
 def reward_function(args: argparse.Namespace, pretrained: PretrainedModel) -> Any:
@@ -142,8 +151,11 @@ def train_gin_config(args: argparse.Namespace, pretrained: PretrainedModel) -> s
 
 def describe_run(args: argparse.Namespace, pretrained: PretrainedModel) -> dict[str, Any]:
     """What is trained on what: all that is needed to build the model again, and to judge it."""
-    if args.custom_replay_dir is not None and not Path(args.custom_replay_dir).is_dir():
-        raise UserError(f"--custom_replay_dir {args.custom_replay_dir}: there is no such folder")
+    if (custom := args.custom_replay_dir) is not None:
+        if not Path(custom).is_dir():
+            raise UserError(f"--custom_replay_dir {custom}: there is no such folder")
+        if not any(trajectory_files(Path(custom))):
+            raise UserError(f"--custom_replay_dir {custom}: no trajectories in it or below")
     space = pretrained.observation_space
     reward = reward_function(args, pretrained)
     return {

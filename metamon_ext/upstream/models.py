@@ -225,3 +225,17 @@ def _gin_path(metamons: str, name: str) -> str:
         return str(find_gin_file(name))
     except UserError:
         raise ValueError(name) from None
+
+
+def checkpoint_file(name: str, model: PretrainedModel, epoch: int) -> Path:
+    """The weights of a model, fetched where they are not here yet. Raises UserError if there is
+    no getting them.
+    """
+    try:
+        path = Path(model.get_path_to_checkpoint(epoch))
+    except Exception as error:  # no internet, or no such file on the hub
+        reason = " ".join(str(error).split()[:40])
+        raise UserError(f"checkpoint {epoch} of {name} cannot be fetched: {reason}") from error
+    if not path.is_file():
+        raise UserError(f"checkpoint {epoch} of {name}: {path} is not there")
+    return path

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from metamon_ext.arena.policy import CHUNK, in_chunks
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.hidden_state import Rows, blank, put, take
-from metamon_ext.upstream.models import find_model
+from metamon_ext.upstream.models import checkpoint_file, find_model
 from metamon_ext.upstream.tracker import BACKENDS
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class MetamonPolicy:
         """The file that the network comes from, fetched where it is not here yet."""
         found = find_model(model)
         epoch = found.default_checkpoint if checkpoint is None else int(checkpoint)
-        return Path(found.get_path_to_checkpoint(epoch))
+        return checkpoint_file(model, found, epoch)
 
     def begin(self, battle_id: str) -> None:
         space = self._model.observation_space

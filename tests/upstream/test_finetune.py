@@ -282,3 +282,22 @@ def test_the_plan_names_the_base_models_parts_where_nothing_is_asked_for(workpla
     plan = describe_run(build_parser().parse_args(flags(workplace, "plan")), Minikazam())
     assert plan["reward_function"] == "AggressiveShapedReward"
     assert Path(plan["train_gin_config"]).name == "binary_rl.gin"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"custom_replay_dir": "empty"}, "no trajectories in it or below"),
+        ({"save_dir": "file"}, "Not a directory; name another folder"),
+        ({"finetune_from_checkpoint": 41}, "checkpoint 41 of Minikazam cannot be fetched"),
+        ({"replay_weight": 1}, "Metamon's data cannot be had (--replay_weight 0 does without)"),
+    ],
+)
+def test_what_cannot_be_had_or_written_is_one_line(
+    workplace: Path, more: dict[str, Any], says: str
+) -> None:
+    (workplace / "empty").mkdir(exist_ok=True)
+    (workplace / "file").touch()
+    answer = run(workplace, "-m", "metamon_ext.cli", "finetune", *flags(workplace, "none", **more))
+    assert answer.returncode == 2 and "Traceback" not in answer.stderr
+    assert says in answer.stderr.splitlines()[-1]

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from metamon.rl.pretrained import ALL_PRETRAINED_MODELS, get_pretrained_model
 
+from metamon_ext.arena.policy import identify
+from metamon_ext.cli import main
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.rewards import WinLossReward
 from metamon_ext.upstream.models import RECORD, find_model, register_checkpoints
@@ -158,3 +161,19 @@ def test_metamons_evaluation_knows_the_names(repository: Path) -> None:
     command = ["-m", "metamon_ext.cli", "run", "-m", "metamon.rl.evaluate", "--help"]
     answer = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     assert "run_Epoch7" in answer.stdout, answer.stderr
+
+
+def test_without_a_run_the_list_says_where_it_looked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    said = capsys.readouterr().out
+    assert "none in runs: metamon-ext finetune --save_dir runs" in said
+    assert "metamon_ext_models.yaml" in said
+
+
+def test_weights_that_cannot_be_fetched_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(**_: object) -> str:
+        raise LocalEntryNotFoundError("no\ninternet")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    with pytest.raises(UserError, match="checkpoint 40 of Minikazam cannot be fetched: no intern"):
+        identify("Minikazam")
