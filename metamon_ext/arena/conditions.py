@@ -31,7 +31,9 @@ def add_condition_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["metamon", "pokeagent", "poke-env"],
         help="of Metamon's models; default: each model's own",
     )
-    parser.add_argument("--turn_limit", type=positive, default=1000)
+    parser.add_argument(
+        "--turn_limit", type=positive, default=1000, help="a longer battle ends as unfinished"
+    )
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,9 @@ def add_seat_arguments(parser: argparse.ArgumentParser) -> None:
         "--battle_format", default="gen1ou", help="a singles format of the simulator"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=positive, default=default_workers())
+    parser.add_argument(
+        "--workers", type=positive, default=default_workers(), help="processes; default: one a core"
+    )
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -119,7 +121,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
     )
     parser.add_argument("--pairs", action="store_true", help="play in mirrored pairs")
-    parser.add_argument("--turn_limit", type=positive, default=1000)
+    parser.add_argument(
+        "--turn_limit", type=positive, default=1000, help="a longer battle ends as unfinished"
+    )
     parser.add_argument("--save_trajectories_to", type=Path)
     parser.add_argument("--output_dir", type=Path, help="keep every result in results.sqlite there")
     parser.add_argument("--resume", action="store_true", help="play only what --output_dir lacks")

@@ -27,13 +27,14 @@ from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
-from metamon_ext.data.trajectory import write_json
+from metamon_ext.data.trajectory import FILTERING_STATS, write_json
 from metamon_ext.errors import UserError
 from metamon_ext.league.games import Game, HeadToHead, head_to_head
 from metamon_ext.league.report import duration, print_tables, write_report
 from metamon_ext.league.rounds import Arrangement
 from metamon_ext.league.tournament import games_of
 from metamon_ext.lite.config import read_gin_config
+from metamon_ext.lite.training_log import LOG
 
 RULES, CARELESS = "simple_heuristics", "simple_heuristics?epsilon=0.4"
 MIXTURE = {
@@ -166,7 +167,7 @@ class Quickstart:
             summary=findings(games),
             games=games,
             unfinished=unfinished,
-            training_logs={s: self.run_dir(s) / "training_log.csv" for s in STUDENTS},
+            training_logs={s: self.run_dir(s) / LOG for s in STUDENTS},
             stages=stages,
             notes=notes(len(recorded), self.data),
             kinds=KINDS,
@@ -200,7 +201,7 @@ def findings(games: Sequence[Game]) -> list[str]:
 
 def notes(recorded: int, data: Path) -> dict[str, list[str]]:
     """What a reader of the report should know."""
-    stats = json.loads((data / "filtering_stats.json").read_text())
+    stats = json.loads((data / FILTERING_STATS).read_text())
     mixture = ", ".join(f"{a} - {b} ({share})" for (a, b), share in MIXTURE.items())
     return {
         "Training data": [
