@@ -118,8 +118,8 @@ def parse_replays(
                 temporary.write_bytes(journal.summary.table().encode(errors="replace"))
             return journal.summary
     except OSError as error:
-        detail = error.strerror or error
-        raise RunStopped(f"cannot write {output_dir}: {detail}; run it again to go on") from None
+        where, detail = error.filename or output_dir, error.strerror or error
+        raise RunStopped(f"cannot write {where}: {detail}; run it again to go on") from None
 
 
 def _jobs(

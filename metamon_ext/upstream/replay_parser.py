@@ -28,7 +28,8 @@ from metamon_ext.data.raw import RawReplay
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError
 
-MARKUP = re.compile(r"\x1b\[[0-9;]*m")
+NOISE = re.compile(r"\x1b\[[0-9;]*m| at 0x[0-9a-f]+")
+"""In Metamon's messages: colours, and addresses that are others in each run."""
 STATISTICS = "usage statistics"
 
 
@@ -138,6 +139,7 @@ def start_worker(predictor: str, output_dir: str, seed: int) -> None:
 
 
 def parse(job: Job) -> Outcome:
+    """Write what Metamon makes of a replay. Raises OSError where that cannot be written."""
     if job.replay is None:
         return Outcome(job.name, job.id, 0, job.cause, job.detail)
     parser, output_dir, seed = _worker
@@ -145,28 +147,37 @@ def parse(job: Job) -> Outcome:
     random.seed(chance)
     np.random.seed(chance)
     with tempfile.TemporaryDirectory(prefix="parse-") as scratch:
-        raw, parsed = Path(scratch, f"{job.replay.id}.json"), Path(scratch, "parsed")
-        raw.write_bytes(orjson.dumps(job.replay.to_json()))
-        parser.output_dir = str(parsed)
-        parser.error_history = {"Forward": {}, "Backward": {}}
-        cause, detail = "", ""
-        with _silence(), warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            try:
-                parser.parse_replay(str(raw))
-            except Exception as error:  # Metamon's parser foresees some; these it did not
-                cause, detail = type(error).__name__, str(error)
-        for names in parser.error_history.values():
-            cause = next(iter(names), cause)
-            detail = detail or (str(said[-1].message) if said and cause else "")
-        files = sorted(parsed.glob("*.json.lz4")) if parsed.is_dir() else []
+        try:
+            cause, detail = _parse(parser, job.replay, Path(scratch))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), scratch) from None
+        files = sorted(Path(scratch).glob("*.json.lz4"))
         for file in files:
             target = output_dir / job.replay.format / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(target) as temporary:
                 temporary.write_bytes(file.read_bytes())
-    detail = " ".join(MARKUP.sub("", detail).split())[:300]
+    detail = " ".join(NOISE.sub("", detail).split())[:300]
     return Outcome(job.name, job.id, len(files), cause, detail)
+
+
+def _parse(parser: Any, replay: RawReplay, scratch: Path) -> tuple[str, str]:
+    """Leave the trajectories in `scratch`; why there are not two of them, and in whose words."""
+    raw = scratch / f"{replay.id}.json"
+    raw.write_bytes(orjson.dumps(replay.to_json()))
+    parser.output_dir = str(scratch)
+    parser.error_history = {"Forward": {}, "Backward": {}}
+    with _silence(), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            parser.parse_replay(str(raw))
+        except OSError:
+            raise
+        except Exception as error:  # Metamon's parser foresees some, and warns; these it did not
+            return type(error).__name__, str(error)
+    for cause in (*parser.error_history["Forward"], *parser.error_history["Backward"]):
+        return cause, str(said[-1].message)
+    return "", ""
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,8 @@ from metamon.interface import BinaryReward, DefaultActionSpace, DefaultObservati
 from metamon_ext.data.audit import audit
 from metamon_ext.data.raw import read_replay
 from metamon_ext.data.trajectory import read_trajectory, safe_player_name, trajectory_files
+from metamon_ext.errors import UserError
+from metamon_ext.upstream import replay_parser
 from tests.upstream.raw_replays import SPECTATED, play, write_statistics
 
 ROOT = Path(__file__).parents[2]
@@ -212,13 +215,25 @@ def test_a_folder_that_cannot_be_written_is_bad_input(
     assert answer.stderr == f"metamon-ext: cannot write {tmp_path}/file/out: Not a directory\n"
 
 
+def test_a_full_disk_is_no_fault_of_the_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def parse_replay(self, path: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(replay_parser, "_worker", (Full(), tmp_path, 0), raising=False)
+    replay = read_replay(
+        SPECTATED, json.loads(SPECTATED.read_text(encoding="utf-8").splitlines()[0])
+    )
+    with pytest.raises(OSError, match="No space left on device: .*parse-"):
+        replay_parser.parse(replay_parser.Job("a.json", replay.id, replay))
+
+
 def test_missing_statistics_are_asked_for_once(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from metamon.data import download
-
-    from metamon_ext.errors import UserError
-    from metamon_ext.upstream.replay_parser import StatisticsAsked
 
     asked = []
 
@@ -227,7 +242,7 @@ def test_missing_statistics_are_asked_for_once(
         raise ConnectionError("no network\nat all")
 
     monkeypatch.setattr(download, "download_usage_stats", offline)
-    ask = StatisticsAsked("NaiveUsagePredictor")
+    ask = replay_parser.StatisticsAsked("NaiveUsagePredictor")
     with pytest.raises(UserError, match=r"usage-stats for gen1ou .* \(no network\)") as caught:
         ask("gen1ou")
     assert "\n" not in str(caught.value)
