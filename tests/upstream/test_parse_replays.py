@@ -223,10 +223,9 @@ def test_a_full_disk_is_no_fault_of_the_replay(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(replay_parser, "_worker", (Full(), tmp_path, 0), raising=False)
-    replay = read_replay(
-        SPECTATED, json.loads(SPECTATED.read_text(encoding="utf-8").splitlines()[0])
-    )
-    with pytest.raises(OSError, match="No space left on device: .*parse-"):
+    line, *_ = SPECTATED.read_text(encoding="utf-8").splitlines()
+    replay = read_replay(SPECTATED, json.loads(line))
+    with pytest.raises(OSError, match=r"No space left on device: .*parse-"):
         replay_parser.parse(replay_parser.Job("a.json", replay.id, replay))
 
 
