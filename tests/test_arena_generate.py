@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,7 +20,7 @@ from metamon_ext.arena.store import read_results
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import TrajectoryName, read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
-from tests.conftest import ROOT, cli_command
+from tests.conftest import ROOT, cli_command, on_a_full_disk
 
 
 def generate(folder: Path, battles: int, *more: object) -> list[str]:
@@ -162,15 +161,8 @@ def test_a_team_set_is_found_where_metamon_keeps_it(
 
 
 def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
-    """A limit on the size of files stands for the full disk."""
     command = cli_command(generate(tmp_path, 60, "--model", "simple_heuristics"))
-    full = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000)),
-    )
+    full = on_a_full_disk(command, 24_000)
     assert full.returncode == 1 and len(full.stderr.splitlines()) == 1, full.stderr
     assert 0 < decided(tmp_path) < 60
     assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0

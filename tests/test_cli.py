@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 from metamon_ext.cli import main
 from metamon_ext.errors import UserError
-from tests.conftest import ROOT, cli_command
+from tests.conftest import ROOT, cli_command, on_a_full_disk
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -127,29 +126,9 @@ def test_a_folder_that_cannot_be_written_is_refused(cli: Cli, tmp_path: Path) ->
 
 
 def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
-    """A limit on the size of files stands for the full disk."""
-    command = cli_command(
-        [
-            "play",
-            "--p1",
-            "simple_heuristics",
-            "--p2",
-            "random",
-            "--battles",
-            60,
-            "--workers",
-            1,
-            "--output_dir",
-            tmp_path,
-        ]
-    )
-    full = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000)),
-    )
+    words = "play --p1 simple_heuristics --p2 random --battles 60 --workers 1 --output_dir"
+    command = cli_command([*words.split(), tmp_path])
+    full = on_a_full_disk(command, 24_000)
     assert "--resume" in refused(full, exit_code=1)
     answer = subprocess.run(
         [*command, "--resume", "--json"], cwd=ROOT, capture_output=True, text=True
@@ -159,13 +138,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_later(tmp_path: Pat
 
 def test_trajectories_on_a_full_disk_stop_the_run_in_one_line(tmp_path: Path) -> None:
     command = cli_command([*PLAY, "--save_trajectories_to", tmp_path])
-    full = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)),
-    )
+    full = on_a_full_disk(command, 2_000)
     said = refused(full, exit_code=1)
     assert f"cannot write {tmp_path / 'gen1ou'}" in said and "make room" in said
     assert list(tmp_path.rglob("*.*")) == []

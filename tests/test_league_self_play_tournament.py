@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from metamon_ext.league.exports import HEADER
 from metamon_ext.league.games import tally
 from metamon_ext.league.self_play_tournament import pairings_of
 from metamon_ext.league.tournament import games_of
-from tests.conftest import ROOT, cli_command
+from tests.conftest import ROOT, cli_command, on_a_full_disk
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 PLAYERS = ("simple_heuristics", "max_base_power", "random")
@@ -208,15 +207,8 @@ def test_a_policy_that_raises_leaves_the_rest_and_exit_code_1(
 
 
 def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
-    """A limit on the size of files stands for the full disk."""
     command = cli_command(tournament(tmp_path, "--battles_per_matchup", 40))
-    full = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (28_000, 28_000)),
-    )
+    full = on_a_full_disk(command, 28_000)
     assert full.returncode == 1, full.stderr
     assert len(full.stderr.splitlines()) == 1 and "cannot write" in full.stderr
     held = count(tmp_path)
