@@ -65,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         line = str(error).partition("\n  In call to configurable")[0]  # as gin adds
         print(f"metamon-ext: {line}", file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:
+        print(f"metamon-ext: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("metamon-ext: interrupted; what is written is whole", file=sys.stderr)
         return 130

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import combinations
@@ -220,3 +222,22 @@ def test_pictures_of_two_players_and_one_battle(
     assert main(["visualize_results", "--tournament_dir", str(tmp_path), *options]) == 0
     text = Page((tmp_path / "x" / "report.html").read_text()).text
     assert "b is set to 1500" in text
+
+
+def test_what_may_not_be_read_is_named(
+    tournament: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the two refusals are staged."""
+
+    def closed(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", closed)
+        assert "results.sqlite cannot be read: unable to open" in refused(capsys, tournament)
+
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    assert "results.sqlite: Permission denied" in refused(capsys, tournament)

@@ -158,5 +158,8 @@ def query_results(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """A results file that is there, to be read only."""
-    return sqlite3.connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=ro", uri=True)
+    """A results file that is there, to be read only. Raises UserError if it may not be read."""
+    try:
+        return sqlite3.connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=ro", uri=True)
+    except sqlite3.OperationalError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
