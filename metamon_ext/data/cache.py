@@ -219,7 +219,7 @@ class Cache:
             return os.fsdecode(file.read(length))
 
     def path(self, i: int) -> Path:
-        """The file that a trajectory was read from; in an archive, what `tar` would call it."""
+        """The file that a trajectory was read from. In an archive there is none: this names it."""
         return Path(self.header.source, self.name(i))
 
     def stamp(self, i: int) -> Stamp:

@@ -47,8 +47,9 @@ REASONS = {
     # Of both:
     "usernames": "holds names or words of people (looked for when asked)",
     "duplicate": "holds the same text, byte for byte, as a file before it",
-    # Given by the filter only:
+    # Given to what is not taken a second time:
     "same_name": "has the name and format of a file before it",
+    # Given by the filter only:
     "too_short": "has fewer decisions or turns than asked for",
     "too_long": "has more decisions or turns than asked for",
     "invalid_choices": "has more invalid choices of its player than asked for",
