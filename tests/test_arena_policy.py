@@ -12,7 +12,16 @@ from metamon_ext.errors import UserError
 
 
 @pytest.mark.parametrize(
-    "name", ["random?epsilon", "random?=&", ":Class", ".relative:Class", "os:sep", "os:nothing"]
+    "name",
+    [
+        "random?epsilon",
+        "random?=&",
+        ":Class",
+        ".relative:Class",
+        "os:sep",
+        "os:no",
+        "json:JSONDecoder",
+    ],
 )
 def test_a_name_that_cannot_be_read_is_refused_with_the_name(name: str) -> None:
     with pytest.raises(UserError) as refused:

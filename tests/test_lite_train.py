@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(RunStopped, match="No space left on device; make room, then add --resume"):
+    with pytest.raises(RunStopped, match="No space left on device; mend that, then add --resume"):
         run("run", 1)
 
 

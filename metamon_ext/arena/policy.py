@@ -144,8 +144,9 @@ def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
             factory = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise UserError(f"policy {name!r} cannot be imported: {error}") from None
-        if not callable(factory):
-            raise UserError(f"policy {name!r} is not a class: name one with begin, act and end")
+        lacking = [m for m in ("begin", "act", "end") if not hasattr(factory, m)]
+        if not callable(factory) or (isinstance(factory, type) and lacking):
+            raise UserError(f"policy {name!r} is no policy: name a class with begin, act and end")
         return factory, options
     if has_metamon():
         factory, named = importlib.import_module("metamon_ext.upstream.seats").find_policy(base)

@@ -168,7 +168,7 @@ def writing(run_dir: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunStopped(
-            f"cannot write {run_dir}: {error.strerror}; make room, then add --resume"
+            f"cannot write {run_dir}: {error.strerror}; mend that, then add --resume"
         ) from None
 
 
