@@ -13,9 +13,10 @@ import pytest
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.play import play_all, summarize
-from metamon_ext.arena.pool import ATTEMPTS, default_workers, play_battles
+from metamon_ext.arena.pool import ATTEMPTS, play_battles
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.arguments import default_workers
 from metamon_ext.data.audit import audit
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import RunStopped

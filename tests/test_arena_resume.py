@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import time
@@ -169,3 +170,18 @@ def test_a_result_is_kept_once(schedule: Callable[..., list[BattleSpec]], tmp_pa
     for spec in specs:
         store.add(spec, again[spec.key])
     assert len(list(store.rows())) == 4
+
+
+def test_battles_that_ended_in_trouble_are_played_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trouble = tmp_path / "trouble"
+    trouble.touch()
+    raising = f"tests.arena_policies:RaisingWhile?file={trouble}"
+    words = ["play", "--p1", raising, "--p2", "random", "--battles", "4", "--workers", "1"]
+    words += ["--output_dir", str(tmp_path / "run"), "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["unfinished"] == 4
+    trouble.unlink()
+    assert main([*words, "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["unfinished"] == 0

@@ -11,9 +11,8 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from metamon_ext.arena.pool import default_workers
 from metamon_ext.arena.store import open_to_read
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.audit_report import print_reasons
 from metamon_ext.data.filter import BattleRecord, FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName

@@ -19,13 +19,13 @@ from rich.progress import track
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.policy import identify
-from metamon_ext.arena.pool import BATTLES_AT_ONCE, Pool, default_workers
+from metamon_ext.arena.pool import BATTLES_AT_ONCE, Pool
 from metamon_ext.arena.schedule import BattleSpec, derive, matchup
 from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.store import ResultStore
 from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
 from metamon_ext.arena.worker import WorkerSettings
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import default_workers, positive
 from metamon_ext.errors import UserError
 
 
@@ -48,10 +48,13 @@ def play_all(
     what: str = "battles",
     at_once: int = BATTLES_AT_ONCE,
 ) -> tuple[dict[str, BattleResult], int]:
-    """Play the battles that `store` lacks, with a progress bar on standard error.
+    """Play the battles that `store` lacks or that ended in trouble, with a progress bar on standard
+    error.
 
     Returns the results of all `specs` by battle key, and how many were played now.
     """
+    if store:
+        store.forget_trouble()
     missing = store.missing(specs) if store else list(specs)
     with Pool(settings, workers, at_once) as pool:
         results = play_missing(missing, pool, store, what)

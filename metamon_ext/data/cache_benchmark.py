@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from metamon_ext.arguments import positive, print_figures
+from metamon_ext.arguments import default_workers, positive, print_figures
 from metamon_ext.data.cache import INDEX, INDEX_FILE, NAMES, ROWS, Cache, CacheFilter, Header
 from metamon_ext.data.cache_build import build
 from metamon_ext.data.cache_commands import LITE_SPACE, featurizer_class
@@ -95,7 +95,7 @@ def measure(
     featurizer = featurizer_class(kind).named(*names)
     folder = args.cache or place / "all.mmap"
     if args.cache is None:
-        build(source, folder, featurizer, len(os.sched_getaffinity(0)), show_progress=True)
+        build(source, folder, featurizer, default_workers(), show_progress=True)
     cache = Cache(folder)
     contest: Contest = importlib.import_module(CONTESTS[kind]).contest(folder)
     some = place / "some" / "files"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.cache import Header
 from metamon_ext.data.cache_build import build
 from metamon_ext.data.cache_verify import verify
@@ -45,7 +44,7 @@ def add_parsers(subparsers: Any) -> None:
     parser.add_argument(
         "--train_gin_config", help="a gin file, for what it binds to the reward function"
     )
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=positive, default=default_workers())
     parser.add_argument(
         "--keep_cut_off", action="store_true", help="keep battles stopped by a turn limit"
     )

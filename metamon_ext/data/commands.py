@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.audit import audit
 from metamon_ext.data.audit_report import print_audit
 
@@ -45,7 +44,7 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
     parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: all)"
+        "--workers", type=positive, default=default_workers(), help="processes; default: one a core"
     )
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
     parser.set_defaults(run=run)

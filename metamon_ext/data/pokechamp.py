@@ -8,7 +8,6 @@ Showdown's ladder, `milkkarten/pokechamp` on the Hugging Face hub. A record has 
 from __future__ import annotations
 
 import argparse
-import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import orjson
 from rich.console import Console
 from rich.progress import track
 
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.audit_report import AuditReport, placeholder_words, print_reasons
 from metamon_ext.data.download_journal import Journal, Prepared
 from metamon_ext.data.processes import map_in_order
@@ -162,9 +161,7 @@ def add_parsers(commands: Any) -> None:
         "--min-elo", "--min_elo", type=int, default=0, help="of the weaker player; 0: unrated too"
     )
     parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
-    parser.add_argument(
-        "--num-workers", "--num_workers", type=positive, default=os.cpu_count() or 1
-    )
+    parser.add_argument("--num-workers", "--num_workers", type=positive, default=default_workers())
     parser.add_argument("--source", type=Path, help="your own files or folder: jsonl, parquet, ...")
     parser.add_argument("--revision", help="of the data set on the hub")
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")

@@ -55,7 +55,9 @@ def map_in_order(
         while waiting:
             yield from waiting.popleft().result()
     except BrokenProcessPool:
-        raise RunStopped("a worker died, perhaps for memory: run it again with one worker") from None
+        raise RunStopped(
+            "a worker died, perhaps for memory: run it again with one worker"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -15,12 +15,11 @@ from pathlib import Path
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.play import play_all, prepare
 from metamon_ext.arena.policy import make_policy, parse_policy
-from metamon_ext.arena.pool import default_workers
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.arena.worker import WorkerSettings
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import default_workers, positive
 from metamon_ext.errors import UserError
 from metamon_ext.league.games import head_to_head
 from metamon_ext.league.tournament import games_of

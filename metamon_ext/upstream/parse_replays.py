@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.raw import read_replay
 from metamon_ext.data.sources import Record, data_files, records
@@ -233,9 +234,9 @@ def add_parsers(commands: Any) -> None:
     parser = commands.add_parser("parse_replays", help=text, description=text)
     parser.add_argument("--input-dir", "--input_dir", type=Path, required=True, metavar="RAW")
     parser.add_argument("--output-dir", "--output_dir", type=Path, required=True, metavar="PARSED")
-    parser.add_argument("--num-workers", "--num_workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--num-workers", "--num_workers", type=positive, default=default_workers())
     parser.add_argument(
-        "--batch-size", "--batch_size", type=int, default=32, help="replays that a worker takes"
+        "--batch-size", "--batch_size", type=positive, default=32, help="replays a worker takes"
     )
     parser.add_argument("--formats", nargs="+", metavar="FORMAT", help="default: all of Metamon's")
     parser.add_argument("--team_predictor", default="NaiveUsagePredictor", help="one of Metamon's")
@@ -246,8 +247,6 @@ def add_parsers(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 where there are trajectories, 1 where no replay could be parsed."""
-    if args.num_workers < 1 or args.batch_size < 1:
-        raise UserError("--num-workers and --batch-size must be at least 1")
     summary = parse_replays(
         args.input_dir,
         args.output_dir,

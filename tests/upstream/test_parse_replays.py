@@ -195,7 +195,6 @@ def test_a_finished_run_does_nothing_more_and_other_guesses_need_another_folder(
     [
         (("--formats", "gen1uu", "gen5ou"), "Metamon has no format gen5ou"),
         (("--team_predictor", "Oracle"), "Metamon has no Oracle: it has"),
-        (("--batch-size", "0"), "must be at least 1"),
     ],
 )
 def test_what_metamon_does_not_have_is_named(
