@@ -1,5 +1,10 @@
 """What a user can get wrong, said in one line."""
 
+import errno
+from pathlib import Path
+
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
+
 
 class UserError(Exception):
     """Bad input. The message is one line that names the thing and the cure.
@@ -17,3 +22,12 @@ class RunStopped(UserError):
     """
 
     exit_code = 1
+
+
+def cannot_write(path: Path | str, error: OSError) -> UserError:
+    """What to raise where a path cannot be written: RunStopped for a disk that is full or failing,
+    else that the path is bad input."""
+    said = f"cannot write {path}: {error.strerror or error}"
+    if error.errno in NO_ROOM:
+        return RunStopped(f"{said}; make room, then run it again")
+    return UserError(f"{said}; name another folder")

@@ -183,6 +183,18 @@ class TestRefused:
             with pytest.raises(UserError, match="reward is win there and margin here"):
                 use(folder, Plain("margin"))
 
+    def test_what_differs_is_named_and_no_more_than_is_read(self, tmp_path: Path) -> None:
+        header = Header({"x": "a", "d": {"scale": 1, "code": "c" * 999}}, "", False, [], {}, [])
+        other = {"x": "b", "d": {"scale": 2, "code": "d" * 999}, "y": 1, "z": 2}
+        with pytest.raises(UserError) as told:
+            header.refuse(tmp_path, other, np.dtype([]))
+        assert str(told.value) == (
+            f"{tmp_path}: a cache of something else: x is a there and b here; y is None there and "
+            "1 here; z is None there and 2 here; and 2 more; build another one for this"
+        )
+        with pytest.raises(UserError, match=r"d\.scale is 1 there and 2 here; build another"):
+            header.refuse(tmp_path, {"x": "a", "d": {**header.definition["d"], "scale": 2}}, None)
+
     def test_the_same_definition_with_other_results(self, folder: Path) -> None:
         class Changed(Plain):
             def rows(self, path: Path, trajectory: Trajectory) -> np.ndarray:
@@ -232,6 +244,21 @@ class TestRefused:
         build(tmp_path / "empty", tmp_path / "e.mmap", Plain())
         with pytest.raises(UserError, match="empty"):
             open_cache(tmp_path / "e.mmap", Plain())
+
+    def test_an_empty_cache_may_become_one_of_anything(self, source: Path, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        build(tmp_path / "empty", tmp_path / "e.mmap", Plain())
+        assert build(source, tmp_path / "e.mmap", Plain("margin")).trajectories == 20
+        assert len(open_cache(tmp_path / "e.mmap", Plain("margin"))) == 20
+
+    def test_a_cache_is_no_data_to_audit(self, folder: Path, capsys: pytest.CaptureFixture) -> None:
+        assert main(["audit", str(folder)]) == 2
+        assert "no .json.lz4 or .json file in it" in capsys.readouterr().err
+
+    def test_a_benchmark_of_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        (tmp_path / "empty").mkdir()
+        assert main(["benchmark", "data", str(tmp_path / "empty")]) == 2
+        assert f"{tmp_path / 'empty'}: no trajectory" in capsys.readouterr().err
 
     @pytest.mark.parametrize("where", ["data/c.mmap", "data", "full"])
     def test_a_place_for_something_else(self, source: Path, tmp_path: Path, where: str) -> None:

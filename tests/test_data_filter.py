@@ -25,7 +25,7 @@ from metamon_ext.data.filter import (
 )
 from metamon_ext.data.judge import REASONS
 from metamon_ext.data.trajectory import write_trajectory
-from metamon_ext.errors import UserError
+from metamon_ext.errors import RunStopped, UserError
 from tests.helpers_states import make_battle, make_name, write_battle
 
 
@@ -153,7 +153,7 @@ def test_a_full_disk_is_reported_and_leaves_whole_files(
 
     monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(UserError, match=r"cannot write .*out: No space left on device"):
+    with pytest.raises(RunStopped, match=r"cannot write .*out: No space left on device; make room"):
         filter_trajectories(source, tmp_path / "out")
     assert tree(tmp_path / "out") == {}
     monkeypatch.undo()

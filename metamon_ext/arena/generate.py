@@ -25,7 +25,7 @@ from metamon_ext.arena.simulator import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arguments import positive
 from metamon_ext.data.trajectory import MANIFEST, write_json
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.errors import RunStopped, UserError, cannot_write
 
 PACKAGES = ("metamon", "amago", "poke-env", "torch")
 
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         workers = min(args.workers, args.parallel_instances)
         worker_settings = conditions.for_workers(store.created, args.output_dir)
         at_once = -(-args.parallel_instances // workers)
-        stopped = None
+        stopped: UserError | None = None
         try:
             with Pool(worker_settings, workers, at_once) as pool:
                 play_decided(args.num_battles, spec_of, pool, store)
@@ -88,8 +88,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         write_json(args.output_dir / MANIFEST, about)
     except OSError as error:
-        text = f"cannot write {args.output_dir}: {error.strerror}; make room, then run it again"
-        stopped = stopped or RunStopped(text)
+        stopped = stopped or cannot_write(args.output_dir, error)
     if stopped:
         raise stopped
     if args.json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import time
 from collections import defaultdict
@@ -19,9 +18,7 @@ from metamon_ext.arena.policy import Policy, make_policy
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.simulator import Simulator, SimulatorError
 from metamon_ext.data.trajectory import TrajectoryName, safe_player_name, write_trajectory
-from metamon_ext.errors import RunStopped, UserError
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+from metamon_ext.errors import UserError, cannot_write
 
 
 @dataclass(frozen=True)
@@ -247,10 +244,7 @@ class Worker:
             try:
                 write_trajectory(folder, name, seat.states, seat.actions)
             except OSError as error:
-                said = f"cannot write {folder}: {error.strerror}"
-                if error.errno in NO_ROOM:
-                    raise RunStopped(f"{said}; make room, then run it again") from None
-                raise UserError(f"{said}; choose another folder") from None
+                raise cannot_write(folder, error) from None
 
 
 def work(connection: Connection, settings: WorkerSettings) -> None:

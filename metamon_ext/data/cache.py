@@ -36,10 +36,12 @@ from metamon_ext.errors import UserError
 
 VERSION = 2
 HEADER, ROWS, INDEX_FILE = "header", "rows.bin", "index.bin"
-NAMES, SET_ASIDE = "names.bin", "set_aside.jsonl"
+NAMES = "names.bin"
 UNRATED = -(2**31)
 UNRATED_COUNTS_AS = 1000
 """As in Metamon's filters."""
+TOLD = 3
+"""How many differences a refusal names."""
 
 INDEX = np.dtype(
     [
@@ -143,14 +145,13 @@ class Header:
     def refuse(self, folder: Path, definition: dict[str, Any], row: np.dtype[np.void]) -> None:
         """Raise UserError where the rows are not those of this definition and type."""
         ours: dict[str, Any] = orjson.loads(orjson.dumps(definition))
-        keys = sorted(self.definition.keys() | ours.keys())
-        told = [
-            f"{key} is {self.definition.get(key)} there and {ours.get(key)} here"
-            for key in keys
-            if self.definition.get(key) != ours.get(key)
-        ]
+        told = _differences(self.definition, ours)
         if told:
-            raise UserError(f"{folder}: a cache of something else: {'; '.join(told)}")
+            raise UserError(
+                f"{folder}: a cache of something else: {'; '.join(told[:TOLD])}"
+                + f"; and {len(told) - TOLD} more" * (len(told) > TOLD)
+                + "; build another one for this"
+            )
         if self.row_dtype != row:
             raise UserError(f"{folder}: a damaged header (its rows are others); delete the cache")
 
@@ -230,6 +231,18 @@ class Cache:
     def is_whole(self, i: int) -> bool:
         """Do the rows of a trajectory have their checksum?"""
         return zlib.crc32(self[i].tobytes()) == self.index["checksum"][i]
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
+    """In which settings two definitions differ, in words; names first, then what is in them."""
+    told, inside = [], []
+    for key in sorted(there.keys() | here.keys()):
+        one, other = there.get(key), here.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            inside += _differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            told.append(f"{prefix}{key} is {str(one)[:60]} there and {str(other)[:60]} here")
+    return told + inside
 
 
 def _mapped(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:

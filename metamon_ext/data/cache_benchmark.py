@@ -95,7 +95,9 @@ def measure(
     featurizer = featurizer_class(kind).named(*names)
     folder = args.cache or place / "all.mmap"
     if args.cache is None:
-        build(source, folder, featurizer, default_workers(), show_progress=True)
+        report = build(source, folder, featurizer, default_workers(), show_progress=True)
+        if not report.trajectories:
+            raise UserError(f"{source}: no trajectory in it or below that is fit to be cached")
     cache = Cache(folder)
     contest: Contest = importlib.import_module(CONTESTS[kind]).contest(folder)
     some = place / "some" / "files"

@@ -21,7 +21,6 @@ from metamon_ext.data.cache import (
     INDEX_FILE,
     NAMES,
     ROWS,
-    SET_ASIDE,
     UNRATED,
     Cache,
     Header,
@@ -30,7 +29,8 @@ from metamon_ext.data.cache import (
 from metamon_ext.data.cache_files import Stamp, folder_of
 from metamon_ext.data.cache_source import path_digest
 from metamon_ext.data.judge import Verdict
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.data.trajectory import SET_ASIDE
+from metamon_ext.errors import RunStopped, UserError, cannot_write
 
 COMMIT_BYTES = 16 * 2**20
 """A killed build loses at most so many bytes of rows."""
@@ -56,7 +56,7 @@ class CacheWriter:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
-            raise UserError(f"{self.folder}: {error.strerror}") from None
+            raise cannot_write(self.folder, error) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._open()
@@ -66,15 +66,18 @@ class CacheWriter:
                 text = f"{self.folder}: another build is at work on it; wait for its end"
                 raise UserError(text) from None
             if isinstance(error, OSError):
-                raise RunStopped(f"{self.folder}: {error.strerror}") from None
+                raise cannot_write(self.folder, error) from None
             raise
         return self
 
     def _open(self) -> None:
-        if (self.folder / HEADER).exists():
-            self._take_over()
-        elif any(path.suffix != ".tmp" for path in self.folder.iterdir()):
-            raise UserError(f"{self.folder} holds something that is no cache")
+        old = Header.read(self.folder) if (self.folder / HEADER).exists() else None
+        if old and (old.trajectories or old.set_aside_bytes):  # of nothing: it may become anything
+            self._take_over(old)
+        elif not old and any(path.suffix != ".tmp" for path in self.folder.iterdir()):
+            raise UserError(
+                f"{self.folder} holds something that is no cache: name another --output"
+            )
         else:
             self.header.write(self.folder)
         self._files = {name: (self.folder / name).open("ab") for name in self._sizes()}
@@ -85,14 +88,15 @@ class CacheWriter:
         text = (self.folder / SET_ASIDE).read_bytes()
         self._set_aside = {line["name"]: line for line in map(orjson.loads, text.splitlines())}
 
-    def _take_over(self) -> None:
+    def _take_over(self, old: Header) -> None:
         """Go on with the cache that is there, if it is of the same kind."""
-        old = Header.read(self.folder)
         old.refuse(self.folder, self.header.definition, self.header.row_dtype)
         for what in ("source", "keep_cut_off"):
             theirs, ours = getattr(old, what), getattr(self.header, what)
             if theirs != ours:
-                raise UserError(f"{self.folder}: built with {what} {theirs}, not {ours}")
+                raise UserError(
+                    f"{self.folder}: built with {what} {theirs}, not {ours}: name another --output"
+                )
         self.header = old
 
     def _sizes(self) -> dict[str, int]:

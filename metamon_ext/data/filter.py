@@ -21,7 +21,7 @@ from metamon_ext.data.trajectory import (
     whole_file,
     write_json,
 )
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, cannot_write
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def filter_trajectories(
             _place(verdict.path, target)
         write_json(output_dir / FILTERING_STATS, stats)
     except OSError as error:
-        raise UserError(f"cannot write {output_dir}: {error.strerror}") from error
+        raise cannot_write(output_dir, error) from error
     return report, stats
 
 

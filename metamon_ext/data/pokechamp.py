@@ -27,7 +27,7 @@ from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.raw import read_replay
 from metamon_ext.data.sources import Record, Records, data_files, records
 from metamon_ext.data.trajectory import TrajectoryError, parse_json
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.errors import RunStopped, UserError, cannot_write
 
 DATASET = "milkkarten/pokechamp"
 
@@ -85,7 +85,7 @@ def download(
         output_dir.mkdir(parents=True, exist_ok=True)
         journal = Journal(output_dir, settings)
     except OSError as error:
-        raise UserError(f"cannot write {output_dir}: {error.strerror}") from None
+        raise cannot_write(output_dir, error) from None
     try:
         if max_games is not None and journal.kept >= max_games:
             return journal.report

@@ -10,10 +10,8 @@ from pathlib import Path
 import orjson
 
 from metamon_ext.data.judge import Verdict
-from metamon_ext.data.trajectory import whole_file
-from metamon_ext.errors import UserError
-
-LIST = "records.jsonl"
+from metamon_ext.data.trajectory import QUARANTINED, whole_file
+from metamon_ext.errors import UserError, cannot_write
 
 
 class Quarantine:
@@ -69,7 +67,7 @@ class Quarantine:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.folder / LIST) as temporary:
+            with whole_file(self.folder / QUARANTINED) as temporary:
                 temporary.write_bytes(b"".join(self._listed))
         except OSError as error:
-            raise UserError(f"cannot write {self.folder / LIST}: {error.strerror}") from None
+            raise cannot_write(self.folder / QUARANTINED, error) from None

@@ -31,7 +31,9 @@ EXTENSIONS = (".json.lz4", ".json")
 FILTERING_STATS = "filtering_stats.json"
 MANIFEST = "manifest.json"
 TOURNAMENT_RESULTS = "tournament_results.json"
-NOT_DATA = (FILTERING_STATS, MANIFEST, TOURNAMENT_RESULTS)
+QUARANTINED, SET_ASIDE = "records.jsonl", "set_aside.jsonl"
+NOT_DATA = (FILTERING_STATS, MANIFEST, TOURNAMENT_RESULTS, QUARANTINED, SET_ASIDE)
+"""What our own commands leave beside data."""
 # A decision takes 5 KB of JSON and the simulator ends a battle at 1,000 turns: 5 MB is a long one.
 MAX_UNPACKED_BYTES = 32 * 2**20
 MAX_PLAYER_NAME = 64

@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from metamon_ext.data.trajectory import write_json
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, cannot_write
 from metamon_ext.league.elo import last_ratings, progression
 from metamon_ext.league.games import Games
 from metamon_ext.league.ratings import Rating, bradley_terry
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         write_csv(files[2], *_matrix_table(rated))
         write_standings(files[3], rated.table)
     except OSError as error:
-        raise UserError(f"cannot write {prefix}_*: {error.strerror}") from None
+        raise cannot_write(f"{prefix}_*", error) from None
     if args.json:
         print(orjson.dumps(content).decode())
         return 0

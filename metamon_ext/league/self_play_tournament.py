@@ -19,7 +19,7 @@ from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arguments import positive
 from metamon_ext.data.trajectory import TOURNAMENT_RESULTS, write_json
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.league.exports import results_of, write_battle_logs
 from metamon_ext.league.ratings import bradley_terry
 from metamon_ext.league.report import print_tables
@@ -115,7 +115,7 @@ def play_tournament(
         worker_settings = conditions.for_workers(store.created, trajectories)
         arrangement = Arrangement(conditions.battle_format, conditions.teams, args.seed)
         specs: list[BattleSpec] = []
-        stopped = None
+        stopped: UserError | None = None
         try:
             with Pool(worker_settings, args.workers) as pool:
                 specs = play_rounds(plan, arrangement, pool, store)
@@ -127,8 +127,7 @@ def play_tournament(
         write_battle_logs(output_dir / "team_results", rows)
         write_json(output_dir / TOURNAMENT_RESULTS, content)
     except OSError as error:
-        text = f"cannot write {output_dir}: {error.strerror}; make room, then run it again"
-        stopped = stopped or RunStopped(text)
+        stopped = stopped or cannot_write(output_dir, error)
     if stopped:
         raise stopped
     return rows, content

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metamon_ext.errors import UserError
+from metamon_ext.errors import cannot_write
 from metamon_ext.league import figures
 from metamon_ext.league.calculate_elo import Rated, add_rating_arguments, percent, rate
 from metamon_ext.league.games import Games
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         draw(folder, rated, f"{zero} {args.anchor_rating:g}", args.initial_rating)
     except OSError as error:
-        raise UserError(f"cannot write into {folder}: {error.strerror}") from None
+        raise cannot_write(folder, error) from None
     print(f"Report: {folder / 'report.html'}")
     return 0
 

@@ -17,7 +17,7 @@ import gin
 import torch
 
 from metamon_ext.data.trajectory import whole_file
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.learning.losses import discounted_returns
 from metamon_ext.lite.cache import CachedDecisions
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -163,7 +163,7 @@ def writing(run_dir: Path) -> Iterator[None]:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write {run_dir}: {error.strerror}; name another folder") from None
+        raise cannot_write(run_dir, error) from None
     try:
         yield
     except OSError as error:

@@ -27,7 +27,7 @@ from metamon.rl.train import (
 
 import metamon_ext
 from metamon_ext.data.trajectory import trajectory_files, write_json
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, cannot_write
 from metamon_ext.upstream.cached_dataset import cached_dataset
 from metamon_ext.upstream.gin_files import find_training_file
 from metamon_ext.upstream.models import RECORD, checkpoint_file
@@ -72,7 +72,7 @@ def finetune(args: argparse.Namespace) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}; name another folder") from None
+        raise cannot_write(folder, error) from None
     experiment = make_experiment(args, pretrained)
     experiment.start()
     experiment.load_checkpoint_from_path(str(checkpoint), is_accelerate_state=False)

@@ -22,7 +22,7 @@ from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.raw import read_replay
 from metamon_ext.data.sources import Record, data_files, records
 from metamon_ext.data.trajectory import TrajectoryError, parse_json, whole_file
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.upstream.replay_parser import (
     Job,
     Outcome,
@@ -181,7 +181,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+b")
         except OSError as error:
-            raise UserError(f"cannot write {self.path.parent}: {error.strerror}") from None
+            raise cannot_write(self.path.parent, error) from None
         try:
             self._read()
         except BaseException:
