@@ -419,7 +419,7 @@ def test_a_second_build_at_the_same_time_is_refused(source: Path, tmp_path: Path
 
     class Meddling(Plain):
         def rows(self, path: Path, trajectory: Trajectory) -> np.ndarray:
-            with pytest.raises(UserError, match="another build is at work"):
+            with pytest.raises(UserError, match="another run is at work"):
                 build(source, folder, Plain())
             return super().rows(path, trajectory)
 

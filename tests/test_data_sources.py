@@ -119,7 +119,8 @@ def test_a_row_of_nothing_is_one_bad_record(tmp_path: Path) -> None:
 
 
 def test_files_are_found_and_what_is_not_there_is_named(tmp_path: Path) -> None:
-    for name in ("b/a.parquet", "a.tar", "c.jsonl", "x.csv", ".a.tar", "filtering_stats.json"):
+    others = ("x.csv", ".a.tar", "filtering_stats.json", "elo_ratings.json", "set_aside.jsonl")
+    for name in ("b/a.parquet", "a.tar", "c.jsonl", *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = [path.name for path in data_files([tmp_path])]

@@ -15,7 +15,7 @@ import torch
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, load_model, save_checkpoint
 from metamon_ext.lite.config import GIN_CONFIGS, read_gin_config
-from metamon_ext.lite.train import CONFIG, train
+from metamon_ext.lite.train import CONFIG, train, writing
 from metamon_ext.lite.training_log import LOG
 
 DATA = Path(__file__).parent / "data" / "arena" / "gen1ou"
@@ -199,6 +199,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(RunStopped, match="No space left on device; mend that, then add --resume"):
         run("run", 1)
+
+
+def test_a_folder_in_which_another_run_is_at_work_is_refused(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    with writing(tmp_path / "run"), pytest.raises(UserError, match="another run is at work"):
+        run("run", 1)
+    assert steps_logged(run("run", 1)) == [1]
 
 
 def test_an_unknown_config_lists_the_known_ones(run: Callable[..., Path]) -> None:

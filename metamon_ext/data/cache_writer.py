@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import zlib
 from collections import Counter
@@ -29,6 +28,7 @@ from metamon_ext.data.cache import (
 from metamon_ext.data.cache_files import Stamp, folder_of
 from metamon_ext.data.cache_source import path_digest
 from metamon_ext.data.judge import Verdict
+from metamon_ext.data.processes import lock
 from metamon_ext.data.trajectory import SET_ASIDE
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 
@@ -54,17 +54,13 @@ class CacheWriter:
     def __enter__(self) -> CacheWriter:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder, os.O_RDONLY)
+            self._lock = lock(self.folder)
         except OSError as error:
             raise cannot_write(self.folder, error) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._open()
         except BaseException as error:
             os.close(self._lock)
-            if isinstance(error, BlockingIOError):
-                text = f"{self.folder}: another build is at work on it; wait for its end"
-                raise UserError(text) from None
             if isinstance(error, OSError):
                 raise cannot_write(self.folder, error) from None
             raise

@@ -32,6 +32,7 @@ FILTERING_STATS = "filtering_stats.json"
 MANIFEST = "manifest.json"
 TOURNAMENT_RESULTS = "tournament_results.json"
 QUARANTINED, SET_ASIDE = "records.jsonl", "set_aside.jsonl"
+RATINGS = "ratings.json"
 NOT_DATA = (FILTERING_STATS, MANIFEST, TOURNAMENT_RESULTS, QUARANTINED, SET_ASIDE)
 """What our own commands leave beside data."""
 # A decision takes 5 KB of JSON and the simulator ends a battle at 1,000 turns: 5 MB is a long one.
@@ -288,7 +289,8 @@ def read_trajectory(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> Trajecto
 
 def is_trajectory_file(name: str, endings: tuple[str, ...] = EXTENSIONS) -> bool:
     """By its name: hidden files and those that our own commands leave beside data are none."""
-    return name.endswith(endings) and not name.startswith(".") and name not in NOT_DATA
+    ours = name in NOT_DATA or name.endswith(RATINGS)
+    return name.endswith(endings) and not name.startswith(".") and not ours
 
 
 def trajectory_files(root: Path, endings: tuple[str, ...] = EXTENSIONS) -> Iterator[Path]:

@@ -7,6 +7,7 @@ step) and `config.gin` (every setting that took part; a gin file that trains the
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 import gin
 import torch
 
+from metamon_ext.data.processes import lock
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.learning.losses import discounted_returns
@@ -156,12 +158,14 @@ def take_up(run_dir: Path, learner: Learner, order: torch.Generator, bindings: s
 
 @contextmanager
 def writing(run_dir: Path) -> Iterator[None]:
-    """Make a run's folder; a file there that cannot be written is one line.
+    """Make a run's folder and keep others out; a file there that cannot be written is one line.
 
-    Raises UserError where the folder cannot be made, and RunStopped for trouble on the way.
+    Raises UserError where the folder cannot be made or another run is at work on it, and
+    RunStopped for trouble on the way.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = lock(run_dir)
     except OSError as error:
         raise cannot_write(run_dir, error) from None
     try:
@@ -170,6 +174,8 @@ def writing(run_dir: Path) -> Iterator[None]:
         raise RunStopped(
             f"cannot write {run_dir}: {error.strerror}; mend that, then add --resume"
         ) from None
+    finally:
+        os.close(descriptor)
 
 
 def start_from(learner: Learner, path: Path) -> None:
