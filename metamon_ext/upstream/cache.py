@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from metamon_ext.data.cache import Header
 from metamon_ext.data.trajectory import Trajectory, TrajectoryError
 from metamon_ext.errors import UserError
+from metamon_ext.upstream.battle import QuickState
 from metamon_ext.upstream.gin_files import find_training_file
 from metamon_ext.upstream.register import make_reward, register_spaces, registered_name
 
@@ -261,7 +262,8 @@ class _Content(NamedTuple):
 
 
 def _universal_states(states: list[dict[str, Any]]) -> list[UniversalState]:
-    """As `UniversalState.from_dict` makes them, but for what they share; `states` stay whole."""
+    """As `UniversalState.from_dict` makes them, but sharing Pokémon, and quick to copy; `states`
+    stay whole."""
     made: dict[tuple[str, str], tuple[dict[str, Any], UniversalPokemon]] = {}
 
     def pokemon(side: str, data: dict[str, Any]) -> UniversalPokemon:
@@ -278,7 +280,7 @@ def _universal_states(states: list[dict[str, Any]]) -> list[UniversalState]:
             content[move] = UniversalMove(**data[move])
         team = data["available_switches"]
         content["available_switches"] = [pokemon("player", one) for one in team]
-        return UniversalState(**content)
+        return QuickState(**content)
 
     return list(map(state, states))
 

@@ -215,7 +215,7 @@ def test_a_learner_that_expects_something_else_is_refused(cache: Path) -> None:
     reward, margin = interface.DefaultShapedReward(), interface.BinaryReward()
     for spaces, what in [
         ((TokenizedObservationSpace(space, other), actions, reward), "words"),
-        ((TokenizedObservationSpace(space, tokens), actions, margin), "reward"),
+        ((TokenizedObservationSpace(space, tokens), actions, margin), "reward_function"),
         (
             (TokenizedObservationSpace(space, tokens), interface.MinimalActionSpace(), reward),
             "action_space",
@@ -301,7 +301,7 @@ def test_the_reward_is_the_one_that_a_gin_file_sets(battles: Path, tmp_path: Pat
     assert featurizer.spaces[2].material == 3.0
     assert verify(folder, featurizer, every=1).faults == []
     other = MetamonFeaturizer.named(*names, gin_file=str(gin_file(tmp_path, 4.0)))
-    with pytest.raises(UserError, match="reward is"):
+    with pytest.raises(UserError, match=r"reward\.settings\.material is 3\.0 there and 4\.0 here"):
         open_cache(folder, other)
 
 
