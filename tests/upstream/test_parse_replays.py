@@ -211,7 +211,8 @@ def test_a_folder_that_cannot_be_written_is_bad_input(
     (tmp_path / "file").touch()
     answer = parse(cache, command(raw, tmp_path / "file" / "out"))
     assert answer.returncode == 2
-    assert answer.stderr == f"metamon-ext: cannot write {tmp_path}/file/out: Not a directory\n"
+    said = f"cannot write {tmp_path}/file/out: Not a directory; name another folder"
+    assert answer.stderr == f"metamon-ext: {said}\n"
 
 
 def test_a_full_disk_is_no_fault_of_the_replay(
