@@ -31,3 +31,8 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
     if error.errno in NO_ROOM:
         return RunStopped(f"{said}; make room, then run it again")
     return UserError(f"{said}; name another folder")
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error of somebody else's says: its first 40 words."""
+    return " ".join(str(error).split()[:40])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import random
 import subprocess
 import sys
@@ -99,11 +98,11 @@ def measure(
         if not report.trajectories:
             raise UserError(f"{source}: no trajectory in it or below that is fit to be cached")
     cache = Cache(folder)
+    if not all(cache.path(i).is_file() for i in range(len(cache))):
+        raise UserError(f"{folder}: of archives: unpack them for this, as files are measured too")
     contest: Contest = importlib.import_module(CONTESTS[kind]).contest(folder)
     some = place / "some" / "files"
     some.mkdir(parents=True)
-    if not all(cache.path(i).is_file() for i in range(len(cache))):
-        raise UserError(f"{folder}: of archives: unpack them for this, as files are measured too")
     files = [cache.path(i) for i in _evenly(len(cache), args.files)]
     for file in files:
         (some / file.name).symlink_to(file)
@@ -124,7 +123,7 @@ def measure(
     samples, their_samples = _median(batches)
     built_rate, read_rate = _median(building)
     theirs = contest.theirs
-    compressed = sum(os.stat(cache.path(i)).st_size for i in range(len(cache)))
+    compressed = int(cache.index["size"].sum(dtype=np.int64))
     on_disk = sum(path.stat().st_size for path in folder.iterdir())
     return {
         "compared_with": theirs,

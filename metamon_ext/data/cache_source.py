@@ -28,6 +28,8 @@ from metamon_ext.data.sources import archive_members
 from metamon_ext.data.trajectory import TrajectoryError, is_trajectory_file
 from metamon_ext.errors import UserError
 
+Arrays = dict[str, NDArray[Any]]
+
 TICK = 2_000_000_000
 """ns. A folder that changed so short a time ago may change again without a new time stamp: the
 coarsest file systems count in two seconds."""
@@ -58,7 +60,7 @@ def open_cache(folder: Path, featurizer: Featurizer) -> Cache:
     some = np.unique(sample.astype(np.int64) % len(cache)).tolist()
     refuse_changed(cache, some)
     for i in some[:: max(1, len(some) // COMPARED)][:COMPARED]:
-        trouble = unlike_reference(cache, i, featurizer)
+        trouble = difference(*with_reference(cache, i, featurizer))
         if trouble:
             raise UserError(
                 f"{folder}: {cache.name(i)} gives other arrays today than it holds ({trouble}); "
@@ -183,13 +185,13 @@ def changed(cache: Cache, i: int) -> str:
     return f"{name} has changed"
 
 
-def unlike_reference(cache: Cache, i: int, featurizer: Featurizer) -> str:
-    """How a trajectory differs from what the loader gives that knows no cache, in words."""
+def with_reference(cache: Cache, i: int, featurizer: Featurizer) -> tuple[Arrays, Arrays]:
+    """The arrays of a trajectory, and those that the loader gives which knows no cache."""
     with as_file(Path(cache.header.source), cache.name(i), cache.stamp(i)) as path:
-        return difference(featurizer.restore(cache[i]), featurizer.reference(path))
+        return featurizer.restore(cache[i]), featurizer.reference(path)
 
 
-def difference(ours: dict[str, NDArray[Any]], theirs: dict[str, NDArray[Any]]) -> str:
+def difference(ours: Arrays, theirs: Arrays) -> str:
     """The first value in which arrays differ, in words; nothing where they are the same."""
     if ours.keys() != theirs.keys():
         return f"arrays {sorted(ours)} in the cache, {sorted(theirs)} from the loader"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from metamon_ext.data.cache import Cache, Featurizer
-from metamon_ext.data.cache_source import changed, unlike_reference
+from metamon_ext.data.cache_source import changed, difference, with_reference
 
 
 @dataclass
@@ -41,10 +41,11 @@ def verify(
         if not cache.is_whole(i):
             trouble = f"{cache.name(i)}: its rows are damaged"
         elif not trouble and i % every == 0:
-            trouble = unlike_reference(cache, i, featurizer)
+            ours, theirs = with_reference(cache, i, featurizer)
+            trouble = difference(ours, theirs)
             trouble = trouble and f"{cache.name(i)}: {trouble}"
             report.compared += 1
-            report.values += sum(array.size for array in featurizer.restore(cache[i]).values())
+            report.values += sum(array.size for array in theirs.values())
         if trouble:
             report.faults.append(trouble)
     return report

@@ -42,7 +42,7 @@ from metamon.rl.pretrained import (
 )
 from metamon.tokenizer import get_tokenizer
 
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, in_one_line
 from metamon_ext.upstream.gin_files import find_gin_file
 from metamon_ext.upstream.register import make_reward, register_spaces
 
@@ -234,8 +234,8 @@ def checkpoint_file(name: str, model: PretrainedModel, epoch: int) -> Path:
     try:
         path = Path(model.get_path_to_checkpoint(epoch))
     except Exception as error:  # no internet, or no such file on the hub
-        reason = " ".join(str(error).split()[:40])
-        raise UserError(f"checkpoint {epoch} of {name} cannot be fetched: {reason}") from error
+        what = f"checkpoint {epoch} of {name} cannot be fetched"
+        raise UserError(f"{what}: {in_one_line(error)}") from error
     if not path.is_file():
         raise UserError(f"checkpoint {epoch} of {name}: {path} is not there")
     return path

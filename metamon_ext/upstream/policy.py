@@ -20,7 +20,7 @@ from metamon.rl.pretrained import PretrainedModel
 from numpy.typing import NDArray
 
 from metamon_ext.arena.policy import CHUNK, in_chunks
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, in_one_line
 from metamon_ext.upstream.hidden_state import Rows, blank, put, take
 from metamon_ext.upstream.models import checkpoint_file, find_model
 from metamon_ext.upstream.tracker import BACKENDS
@@ -41,8 +41,8 @@ def load_agent(
                 raise FileNotFoundError(f"{path} is not there")
             experiment = model.initialize_agent(epoch, log=False, action_temperature=temperature)
         except Exception as error:  # no file, no internet, other shapes, a gin file's mistake
-            reason = " ".join(str(error).split()[:40])
-            raise UserError(f"checkpoint {epoch} of {name} cannot be loaded: {reason}") from error
+            what = f"checkpoint {epoch} of {name} cannot be loaded"
+            raise UserError(f"{what}: {in_one_line(error)}") from error
     experiment.policy.eval()
     return experiment
 
