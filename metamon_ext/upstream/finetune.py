@@ -26,8 +26,9 @@ from metamon.rl.train import (
 )
 
 import metamon_ext
-from metamon_ext.data.trajectory import trajectory_files, write_json
-from metamon_ext.errors import UserError, cannot_write
+from metamon_ext.data.cache_files import ARCHIVE
+from metamon_ext.data.trajectory import EXTENSIONS, trajectory_files, write_json
+from metamon_ext.errors import UserError, cannot_write, in_one_line
 from metamon_ext.upstream.cached_dataset import cached_dataset
 from metamon_ext.upstream.gin_files import find_training_file
 from metamon_ext.upstream.models import RECORD, checkpoint_file
@@ -129,9 +130,8 @@ def make_dataset(args: argparse.Namespace, pretrained: PretrainedModel, reward: 
             use_cached_filenames=args.use_cached_filenames,
         )
     except OSError as error:  # Metamon fetches its own sets: no internet, or a full disk
-        reason = " ".join(str(error).split()[:40])
         raise UserError(
-            f"Metamon's data cannot be had (--replay_weight 0 does without): {reason}"
+            "Metamon's data cannot be had (--replay_weight 0 does without): " + in_one_line(error)
         ) from error
 
 
@@ -154,7 +154,7 @@ def describe_run(args: argparse.Namespace, pretrained: PretrainedModel) -> dict[
     if (custom := args.custom_replay_dir) is not None:
         if not Path(custom).is_dir():
             raise UserError(f"--custom_replay_dir {custom}: there is no such folder")
-        if not any(trajectory_files(Path(custom))):
+        if not any(trajectory_files(Path(custom), (*EXTENSIONS, ARCHIVE))):
             raise UserError(f"--custom_replay_dir {custom}: no trajectories in it or below")
     space = pretrained.observation_space
     reward = reward_function(args, pretrained)

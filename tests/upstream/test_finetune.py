@@ -284,6 +284,12 @@ def test_the_plan_names_the_base_models_parts_where_nothing_is_asked_for(workpla
     assert Path(plan["train_gin_config"]).name == "binary_rl.gin"
 
 
+def test_archives_are_data_of_your_own_too(workplace: Path, tmp_path: Path) -> None:
+    (tmp_path / "gen1ou.tar").touch()
+    args = build_parser().parse_args(flags(workplace, "plan", custom_replay_dir=tmp_path))
+    assert describe_run(args, Minikazam())["data"]["custom_replay_dir"] == str(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
