@@ -14,7 +14,7 @@ import torch
 
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, load_model, save_checkpoint
-from metamon_ext.lite.config import GIN_CONFIGS, read_gin_config
+from metamon_ext.lite.config import LITE_CONFIGS, read_gin_config
 from metamon_ext.lite.train import CONFIG, train, writing
 from metamon_ext.lite.training_log import LOG
 
@@ -269,7 +269,7 @@ def test_the_two_configs_differ_in_the_filter_and_the_critic_weight_only() -> No
 
 
 def test_every_setting_of_the_shipped_configs_exists() -> None:
-    for path in GIN_CONFIGS.glob("*.gin"):
+    for path in LITE_CONFIGS.glob("*.gin"):
         read_gin_config(str(path))
         head = path.read_text().splitlines()[0]
         assert head.startswith("# "), f"{path.name} does not say what it is for"

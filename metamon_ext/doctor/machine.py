@@ -27,14 +27,13 @@ def check_python(env: Environment) -> Check:
 
 
 def check_ourselves(env: Environment) -> Check:
-    """The gin configs lie beside the package, in the clone."""
-    root = Path(metamon_ext.__file__).parents[1]
-    configs = list((root / "gin_configs").rglob("*.gin"))
-    if configs:
-        found = f"{metamon_ext.__version__} with {len(configs)} gin configs in {root}"
+    """The package has its gin configs, which in a clone are behind a link."""
+    folder = metamon_ext.GIN_CONFIGS
+    if configs := list(folder.rglob("*.gin")):
+        found = f"{metamon_ext.__version__} with {len(configs)} gin configs in {folder}"
         return Check("metamon_ext", "ok", found)
-    found = f"{metamon_ext.__version__} without its gin configs: it was not installed editable"
-    return Check("metamon_ext", "broken", found, "pip install -e . in a clone of metamon_ext")
+    found = f"{metamon_ext.__version__} without its gin configs: none in {folder}"
+    return Check("metamon_ext", "broken", found, "pip install . in a clone of metamon_ext")
 
 
 def check_torch(env: Environment) -> Check:

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import gin
 
+from metamon_ext import GIN_CONFIGS
 from metamon_ext.errors import UserError
 
-GIN_CONFIGS = Path(__file__).parents[2] / "gin_configs" / "lite"
+LITE_CONFIGS = GIN_CONFIGS / "lite"
 
 
 def find_gin_config(name: str) -> Path:
     """The gin file of this path, or of this name in gin_configs/lite."""
-    for path in (Path(name), GIN_CONFIGS / f"{name}.gin"):
+    for path in (Path(name), LITE_CONFIGS / f"{name}.gin"):
         if path.is_file():
             return path
-    known = ", ".join(sorted(path.stem for path in GIN_CONFIGS.glob("*.gin")))
+    known = ", ".join(sorted(path.stem for path in LITE_CONFIGS.glob("*.gin")))
     raise UserError(f"no gin config {name!r}: use a path, or one of {known}")
 
 

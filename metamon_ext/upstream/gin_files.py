@@ -8,9 +8,9 @@ from pathlib import Path
 
 import gin
 
+from metamon_ext import GIN_CONFIGS
 from metamon_ext.errors import UserError
 
-GIN_CONFIGS = Path(__file__).resolve().parents[2] / "gin_configs"
 FOLDERS = ("training", "models")
 
 # First in line: gin looks below the working directory otherwise, and logs an error about it.
