@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,7 @@ def test_an_unknown_config_lists_the_known_ones(run: Callable[..., Path]) -> Non
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT
     save_checkpoint(path, {"step": 1})
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises((AttributeError, pickle.PicklingError)):
         save_checkpoint(path, {"step": 2, "unpicklable": lambda: None})
     assert load_checkpoint(path)["step"] == 1
     assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT]
@@ -295,7 +296,7 @@ def test_finetuning_begins_with_the_weights_of_another_run(run: Callable[..., Pa
     assert all(torch.equal(one[key], other[key]) for key in one)
     target = load_checkpoint(tuned)["learner"]["target"]
     assert all(torch.equal(target[key], other[f"heads.{key}"]) for key in target)
-    with pytest.raises(UserError, match="not of these sizes"):
+    with pytest.raises(UserError, match="has other sizes"):
         run("wider", 1, [*SMALL, "LiteModel.hidden_dim = 12"], finetune_from=base)
     with pytest.raises(UserError, match="no such checkpoint"):
         run("lost", 1, finetune_from=base / "nowhere")

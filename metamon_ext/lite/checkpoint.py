@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError
+from metamon_ext.learning.weights import fitting, read_weights
 from metamon_ext.lite.model import LiteModel
 
 CHECKPOINT = "checkpoint.pt"
@@ -32,29 +35,52 @@ def checkpoint_file(path: Path) -> Path:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint, or that of a run's folder. Raises UserError if it is none of ours."""
     path = checkpoint_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except Exception:  # torch raises a dozen kinds, with advice that is not for our files
-        raise UserError(
-            f"{path}: damaged, or not a checkpoint of `metamon-ext train`: cannot be read"
-        ) from None
+    content = read_weights(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of `metamon-ext train`")
     return content
 
 
-def load_model(path: Path) -> LiteModel:
-    """The network of a checkpoint, ready to act."""
-    content = load_checkpoint(path)
-    model = LiteModel(**content["model_sizes"])
+def table(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The table that a checkpoint has under a key. Raises UserError if it has none."""
+    found = content.get(key)
+    if not isinstance(found, dict):
+        fault = "has no" if found is None else f"has {type(found).__name__}, not a table, as"
+        raise UserError(f"{checkpoint_file(path)} {fault} {key!r}: save the checkpoint again")
+    return found
+
+
+def weights_of(
+    path: Path, content: Mapping[str, Any], network: nn.Module, part: str = "model"
+) -> dict[str, Any]:
+    """A checkpoint's weights for a network. Raises UserError that names one that does not fit."""
     try:
-        model.load_state_dict(content["learner"]["model"])
-    except RuntimeError:
+        return fitting(table(path, content, "learner").get(part), network)
+    except ValueError as error:
         raise UserError(
-            f"{path}: was trained with another version of the observation space; train it again"
+            f"{checkpoint_file(path)}: {error}. Its network has other sizes, or it was trained "
+            f"with another version of the observation space. See the config.gin beside it, or "
+            "train it again."
         ) from None
+
+
+def load_model(path: Path) -> LiteModel:
+    """The network of a checkpoint, ready to act. Raises UserError for one that cannot."""
+    content = load_checkpoint(path)
+    sizes = table(path, content, "model_sizes")
+    try:
+        with torch.device("meta"):  # sizes cost no memory before weights of these sizes are found
+            model = LiteModel(**sizes)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(
+            f"{checkpoint_file(path)}: 'model_sizes' cannot be {sizes}: save the checkpoint again"
+        ) from None
+    weights = weights_of(path, content, model)
+    if wrong := [name for name, value in weights.items() if not value.isfinite().all()]:
+        raise UserError(
+            f"{checkpoint_file(path)}: {wrong[0]!r} holds numbers that are not finite. "
+            "Use an earlier checkpoint, or train with a lower Learner.learning_rate."
+        )
+    model = model.to_empty(device="cpu")
+    model.load_state_dict(weights)
     return model.eval()

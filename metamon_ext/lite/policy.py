@@ -55,7 +55,8 @@ class LitePolicy:
 
     @staticmethod
     def weights(checkpoint: str | Path, **_: object) -> Path:
-        """The file that the network comes from."""
+        """The file that the network comes from. Raises UserError for one that cannot play."""
+        load_model(Path(checkpoint))
         return checkpoint_file(Path(checkpoint))
 
     def begin(self, battle_id: str) -> None:

@@ -7,6 +7,7 @@ step) and `config.gin` (every setting that took part; a gin file that trains the
 from __future__ import annotations
 
 import math
+import operator
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -19,10 +20,10 @@ import torch
 
 from metamon_ext.data.processes import lock
 from metamon_ext.data.trajectory import whole_file
-from metamon_ext.errors import RunStopped, UserError, cannot_write
+from metamon_ext.errors import RunStopped, UserError, cannot_write, in_one_line
 from metamon_ext.learning.losses import discounted_returns
 from metamon_ext.lite.cache import CachedDecisions
-from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, weights_of
 from metamon_ext.lite.config import read_gin_config
 from metamon_ext.lite.dataset import Decisions, load_decisions
 from metamon_ext.lite.learner import Learner
@@ -149,11 +150,19 @@ def take_up(run_dir: Path, learner: Learner, order: torch.Generator, bindings: s
     Raises UserError where the run was begun with other settings.
     """
     content = load_checkpoint(run_dir)
-    if content["bindings"] != bindings:
+    if content.get("bindings") != bindings:
         raise UserError(f"{run_dir}: begun with other settings than these; see its {CONFIG}")
-    learner.load_state_dict(content["learner"])
-    order.set_state(content["order"])
-    return content["step"]
+    model = weights_of(run_dir, content, learner.model)
+    target = weights_of(run_dir, content, learner.target, "target")
+    try:
+        learner.load_state_dict(content["learner"] | {"model": model, "target": target})
+        order.set_state(content["order"])
+        return operator.index(content["step"])
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{run_dir / CHECKPOINT}: cannot be resumed ({in_one_line(error)}). Train a new run "
+            "that begins with its weights: --finetune_from"
+        ) from None
 
 
 @contextmanager
@@ -180,9 +189,4 @@ def writing(run_dir: Path) -> Iterator[None]:
 
 def start_from(learner: Learner, path: Path) -> None:
     """Give the learner the weights of another run. Raises UserError if they do not fit."""
-    try:
-        learner.start_from(load_checkpoint(path)["learner"]["model"])
-    except (KeyError, RuntimeError):
-        raise UserError(
-            f"{path}: its network is not of these sizes; finetune with the {CONFIG} beside it"
-        ) from None
+    learner.start_from(weights_of(path, load_checkpoint(path), learner.model))

@@ -33,6 +33,7 @@ from metamon_ext.upstream.cached_dataset import cached_dataset
 from metamon_ext.upstream.gin_files import find_training_file
 from metamon_ext.upstream.models import RECORD, checkpoint_file
 from metamon_ext.upstream.register import make_reward, register, registered_name
+from metamon_ext.upstream.weights import load_policy_weights
 
 FILES = ("parsed_replay_dir", "self_play_subsets", "custom_replay_dir", "formats")
 DATA = (
@@ -76,7 +77,7 @@ def finetune(args: argparse.Namespace) -> None:
         raise cannot_write(folder, error) from None
     experiment = make_experiment(args, pretrained)
     experiment.start()
-    experiment.load_checkpoint_from_path(str(checkpoint), is_accelerate_state=False)
+    load_policy_weights(experiment, checkpoint)
     if experiment.accelerator.is_main_process:
         write_json(folder / RECORD, plan)
     experiment.learn()

@@ -24,6 +24,7 @@ from metamon_ext.errors import UserError, in_one_line
 from metamon_ext.upstream.hidden_state import Rows, blank, put, take
 from metamon_ext.upstream.models import checkpoint_file, find_model
 from metamon_ext.upstream.tracker import BACKENDS
+from metamon_ext.upstream.weights import loading_any_weights
 
 if TYPE_CHECKING:
     from metamon_ext.arena.policy import Decision
@@ -35,7 +36,7 @@ def load_agent(
     """`model.initialize_agent`, quietly. Raises UserError if the checkpoint cannot be had."""
     epoch = model.default_checkpoint if checkpoint is None else checkpoint
     gin.clear_config()  # of a model that was built before in this process
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), loading_any_weights():
         try:
             if epoch > 0 and not os.path.isfile(path := model.get_path_to_checkpoint(epoch)):
                 raise FileNotFoundError(f"{path} is not there")

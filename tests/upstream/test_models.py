@@ -67,6 +67,37 @@ def test_the_weights_are_those_of_the_file(working_directory: Path) -> None:
         assert all(torch.equal(saved[key], loaded[key]) for key in saved)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_weights_are_loaded_whatever_wrapped_the_policy(prefix: str) -> None:
+    file = (
+        fresh_run(Path("runs"), "run", RNN, epochs=(1,)) / "ckpts/policy_weights/policy_epoch_1.pt"
+    )
+    saved = torch.load(file)
+    torch.save({prefix + name: value for name, value in saved.items()}, file)
+    loaded = load_agent("run", find_model("run_Epoch1"), None, 1.0).policy.state_dict()
+    assert all(torch.equal(saved[name], loaded[name]) for name in saved)
+
+
+def test_weights_that_cannot_be_loaded_are_named() -> None:
+    file = (
+        fresh_run(Path("runs"), "run", RNN, epochs=(1,)) / "ckpts/policy_weights/policy_epoch_1.pt"
+    )
+    weights = torch.load(file)
+    name = next(iter(weights))
+    lacking = {other: value for other, value in weights.items() if other != name}
+    for content, fault in (
+        (lacking, f"the weight '{name}' is missing"),
+        (weights | {"extra": torch.zeros(1)}, "the network has no weight 'extra'"),
+        (weights | {name: torch.zeros(1, 2, 3)}, f"'{name}' is of shape"),
+        ([weights], "not a table of tensors"),
+        (Path("code"), "damaged, or not a checkpoint"),
+    ):
+        torch.save(content, file)
+        with pytest.raises(UserError, match=fault) as raised:
+            load_agent("run", find_model("run_Epoch1"), None, 1.0)
+        assert "policy_epoch_1.pt" in str(raised.value) and "\n" not in str(raised.value)
+
+
 def test_what_a_record_leaves_out_comes_from_the_base_model() -> None:
     empty_run(Path("runs/tuned"), {"base_model": "Minikazam", "reward_function": None}, 1)
     again = {"base_model": "tuned_Epoch1", "reward_function": "WinLossReward"}
