@@ -19,9 +19,9 @@ from metamon_ext.data.trajectory import trajectory_files
 from metamon_ext.errors import UserError
 from metamon_ext.lite.cache import CachedDecisions, LiteFeaturizer
 from metamon_ext.lite.dataset import Decisions, load_decisions
-from metamon_ext.lite.train import train
+from metamon_ext.lite.train import CONFIG, train
 from metamon_ext.spaces.rewards import WinLossReward
-from metamon_ext.spaces.shaped_rewards import PotentialShapedReward
+from metamon_ext.spaces.shaped_rewards import MarginReward, PotentialShapedReward
 from tests.conftest import ROOT
 
 BATTLES = ROOT / "tests" / "data" / "arena"
@@ -95,6 +95,37 @@ def test_another_reward_or_scale_is_refused(cache: Path) -> None:
     for reward in (PotentialShapedReward(), WinLossReward(scale=2.0)):
         with pytest.raises(UserError, match="reward"):
             CachedDecisions([str(cache)], None, reward)
+
+
+def test_the_reward_is_a_setting_of_training(tmp_path: Path) -> None:
+    folder, margin = tmp_path / "c.mmap", "MarginReward"
+    build(BATTLES, folder, LiteFeaturizer(MarginReward()))
+    cached: dict[str, Any] = {"cached": [str(folder)]}
+    weights = []
+    for name, data_dir, where in (("plain", BATTLES, {}), ("cached", None, cached)):
+        train(data_dir, tmp_path / name, steps=3, seed=1, reward_function=margin, **where)
+        assert f"train.reward_function = '{margin}'" in (tmp_path / name / CONFIG).read_text()
+        content = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+        weights.append(content["learner"]["model"])
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+    train(BATTLES, tmp_path / "default", steps=3, seed=1)
+    content = torch.load(tmp_path / "default" / "checkpoint.pt", weights_only=True)
+    other = content["learner"]["model"]
+    assert any(not torch.equal(weights[0][key], other[key]) for key in other)
+
+    with pytest.raises(UserError, match=r"is MarginReward there and WinLossReward here.*--reward"):
+        train(None, tmp_path / "refused", steps=3, **cached)
+    with pytest.raises(UserError, match="other settings"):
+        train(BATTLES, tmp_path / "plain", steps=4, seed=1, resume=True)
+
+
+def test_an_unknown_reward_names_the_nearest(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(UserError, match=r"'marginreward'\. Did you mean 'MarginReward'"):
+        train(BATTLES, tmp_path / "run", reward_function="marginreward")
+    with pytest.raises(UserError, match=r"Unknown reward function 'Elo'\. Without"):
+        LiteFeaturizer.named("MatchupObservationSpace", "Elo")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("weights", [[1.0, 2.0], [-1.0], [0.0], [float("nan")]])

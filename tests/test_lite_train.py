@@ -13,6 +13,7 @@ import gin
 import pytest
 import torch
 
+from metamon_ext.cli import main
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, load_model, save_checkpoint
 from metamon_ext.lite.config import LITE_CONFIGS, read_gin_config
@@ -286,6 +287,17 @@ def test_the_command_trains_and_says_in_one_line_what_is_wrong(
     again = cli(*args, *overrides)
     assert again.returncode == 2 and len(again.stderr.strip().splitlines()) == 1
     assert "--resume" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["..", "x?y", "", "a/b"])
+def test_a_run_name_that_is_no_folder_of_its_own_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--data_dir", str(DATA), "--save_dir", str(tmp_path / "runs"),
+              f"--run_name={name}"])  # fmt: skip
+    assert f"Run name {name!r}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_finetuning_begins_with_the_weights_of_another_run(run: Callable[..., Path]) -> None:

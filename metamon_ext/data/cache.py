@@ -150,6 +150,7 @@ class Header:
             raise UserError(
                 f"{folder}: a cache of something else: {'; '.join(told[:TOLD])}"
                 + f"; and {len(told) - TOLD} more" * (len(told) > TOLD)
+                + _other_reward(self.definition, ours)
                 + "; build another one for this"
             )
         if self.row_dtype != row:
@@ -231,6 +232,12 @@ class Cache:
     def is_whole(self, i: int) -> bool:
         """Do the rows of a trajectory have their checksum?"""
         return zlib.crc32(self[i].tobytes()) == self.index["checksum"][i]
+
+
+def _other_reward(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """How to train with a cache's reward function, where it is another one."""
+    there = theirs.get("reward_function")
+    return "" if there == ours.get("reward_function") else f"; --reward_function {there} takes this"
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:

@@ -45,7 +45,7 @@ def fitting(weights: object, network: nn.Module) -> dict[str, Any]:
         raise ValueError(f"its weights are {type(weights).__name__}, not a table of tensors")
     wanted = network.state_dict()
     own = {_unwrapped(name): name for name in wanted}
-    found = {own.get(_unwrapped(name), name): value for name, value in weights.items()}
+    found: dict[str, Any] = {own.get(_unwrapped(k), str(k)): v for k, v in weights.items()}
     for name in [*wanted, *found]:
         if name not in wanted:
             raise ValueError(f"the network has no weight {name!r}")

@@ -17,8 +17,7 @@ from metamon_ext.data.cache_source import open_cache
 from metamon_ext.data.trajectory import Trajectory, TrajectoryError, read_trajectory
 from metamon_ext.errors import UserError
 from metamon_ext.lite.config import read_gin_config
-from metamon_ext.lite.dataset import Decisions, Reward, battle_arrays, random_slices
-from metamon_ext.spaces import rewards, shaped_rewards
+from metamon_ext.lite.dataset import Decisions, battle_arrays, random_slices
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.observations import (
     MOVE_FEATURES,
@@ -26,14 +25,11 @@ from metamon_ext.spaces.observations import (
     SWITCH_FEATURES,
     MatchupObservationSpace,
 )
+from metamon_ext.spaces.reward_functions import Reward, make_reward
+from metamon_ext.spaces.rewards import WinLossReward
 
 FEATURIZER = "lite"
 OBSERVATION_SPACE = "MatchupObservationSpace"
-REWARDS: dict[str, Any] = {
-    "WinLossReward": rewards.WinLossReward,
-    "PotentialShapedReward": shaped_rewards.PotentialShapedReward,
-    "MarginReward": shaped_rewards.MarginReward,
-}
 COLUMNS = fields(Decisions)
 
 
@@ -53,7 +49,7 @@ class LiteFeaturizer:
     )
 
     def __init__(self, reward: Reward | None = None) -> None:
-        self.reward = reward or rewards.WinLossReward()
+        self.reward = reward or WinLossReward()
         self.definition = {
             "featurizer": FEATURIZER,
             "obs_space": OBSERVATION_SPACE,
@@ -74,11 +70,9 @@ class LiteFeaturizer:
         """By names, with what a gin file binds to the reward. Raises UserError for other names."""
         if obs_space != OBSERVATION_SPACE or tokenizer or action_space:
             raise UserError(f"without Metamon there is {OBSERVATION_SPACE}, and nothing to choose")
-        if reward_function not in REWARDS:
-            raise UserError(f"no {reward_function!r}: there are {', '.join(REWARDS)}")
         if gin_file is not None:
             read_gin_config(gin_file)
-        return cls(REWARDS[reward_function]())
+        return cls(make_reward(reward_function))
 
     @classmethod
     def of_cache(cls, folder: Path) -> LiteFeaturizer:

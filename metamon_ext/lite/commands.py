@@ -29,6 +29,10 @@ def add_parsers(subparsers: Any) -> None:
     add("--gin_config", default="binary_advantage", help="a path, or a file of gin_configs/lite")
     add("--gin", action="append", default=[], metavar="'NAME.PARAM = VALUE'", help="override")
     add("--finetune_from", type=Path, metavar="RUN", help="begin with the weights of another run")
+    add(
+        "--reward_function",
+        help="WinLossReward if not given; a cache must have been built with the same one",
+    )
     add("--steps", type=positive, help="in all, those before --resume included")
     add("--seed", type=int)
     add("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
@@ -52,5 +56,6 @@ def run_train(args: argparse.Namespace) -> int:
         cached=args.cached,
         cached_weights=args.cached_weights,
         finetune_from=args.finetune_from,
+        reward_function=args.reward_function,
     )
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +15,9 @@ from metamon_ext.data.trajectory import Trajectory, read_trajectory, trajectory_
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.actions import NUM_ACTIONS, maybe_legal_actions
 from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.spaces.reward_functions import Reward
 from metamon_ext.spaces.rewards import WinLossReward
 from metamon_ext.spaces.universal import UniversalState
-
-Reward = Callable[[UniversalState, UniversalState], float]
 
 
 @dataclass

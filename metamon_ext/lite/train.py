@@ -28,7 +28,7 @@ from metamon_ext.lite.config import read_gin_config
 from metamon_ext.lite.dataset import Decisions, load_decisions
 from metamon_ext.lite.learner import Learner
 from metamon_ext.lite.training_log import TrainingLog
-from metamon_ext.spaces.rewards import WinLossReward
+from metamon_ext.spaces.reward_functions import make_reward
 
 CONFIG = "config.gin"
 Data = Decisions | CachedDecisions
@@ -37,11 +37,12 @@ Data = Decisions | CachedDecisions
 @gin.configurable("train", module="metamon_ext")
 @dataclass
 class TrainSettings:
-    """How long, on how much at once, and from which seed.
+    """How long, on how much at once, from which seed, and for which reward.
 
     `steps` counts those before a resumption; a step learns from `batch_size` slices of `length`
     decisions. `seed` is that of the initial weights and of the order of the data. There is a
-    checkpoint every `checkpoint_every` steps and after the last.
+    checkpoint every `checkpoint_every` steps and after the last. `reward_function` is one of
+    `REWARD_FUNCTIONS`; caches must have been built with the same one.
     """
 
     steps: int = 2000
@@ -49,6 +50,7 @@ class TrainSettings:
     length: int = 32
     seed: int = 0
     checkpoint_every: int = 500
+    reward_function: str = "WinLossReward"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "length", "checkpoint_every"):
@@ -69,6 +71,7 @@ def train(
     cached: Sequence[str] = (),
     cached_weights: Sequence[float] | None = None,
     finetune_from: Path | None = None,
+    reward_function: str | None = None,
 ) -> None:
     """Train on the trajectories of a folder until the run has made all its steps.
 
@@ -77,7 +80,7 @@ def train(
         run_dir: where the run lies; the folder's name is the run's.
         config: a gin file, or the name of one of gin_configs/lite.
         overrides: gin bindings that go before those of the file, like "Learner.gammas = (0.99,)".
-        steps, seed: instead of those in the config.
+        steps, seed, reward_function: instead of those in the config.
         resume: go on from the run's checkpoint, if there is one.
         log: log to Weights & Biases as well (WANDB_MODE=offline works).
         finetune_from: another run, or its checkpoint, whose weights are the first ones.
@@ -89,13 +92,15 @@ def train(
     read_gin_config(config, overrides)
     if seed is not None:
         gin.bind_parameter("train.seed", seed)
+    if reward_function is not None:
+        gin.bind_parameter("train.reward_function", reward_function)
     bindings = gin.config_str()
     if steps is not None:
         gin.bind_parameter("train.steps", steps)
     try:
         settings = TrainSettings()
         torch.manual_seed(settings.seed)
-        learner, reward = Learner(), WinLossReward()
+        learner, reward = Learner(), make_reward(settings.reward_function)
     except (TypeError, ValueError) as error:
         raise UserError(f"gin: {' '.join(str(error).split())}") from None
     order = torch.Generator().manual_seed(settings.seed)

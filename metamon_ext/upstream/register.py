@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from metamon import interface
 
 from metamon_ext.errors import UserError
+from metamon_ext.spaces.reward_functions import REWARD_FUNCTIONS
 from metamon_ext.upstream.gin_files import only_bindings_of
 
-REWARDS = {
-    "WinLossReward": "metamon_ext.spaces.rewards",
-    "PotentialShapedReward": "metamon_ext.spaces.shaped_rewards",
-    "MarginReward": "metamon_ext.spaces.shaped_rewards",
-}
 OBSERVATION_SPACES = {
     "ExpandedMatchupObservationSpace": "metamon_ext.upstream.observations",
 }
-"""Class -> the module that has it. One line more is one name more for `--reward_function` and
-`--obs_space`."""
+"""Class -> the module that has it. One line more is one name more for `--obs_space`."""
 
 
 def register() -> None:
@@ -38,9 +33,12 @@ def register() -> None:
 
 def register_spaces() -> None:
     """Our rewards and observation spaces alone."""
-    _add(REWARDS, interface.ALL_REWARD_FUNCTIONS, interface.register_reward_function)
+    _add(REWARD_FUNCTIONS, interface.ALL_REWARD_FUNCTIONS, interface.register_reward_function)
     _add(
-        OBSERVATION_SPACES,
+        {
+            name: getattr(importlib.import_module(module), name)
+            for name, module in OBSERVATION_SPACES.items()
+        },
         interface.ALL_OBSERVATION_SPACES,
         interface.register_observation_space,
     )
@@ -64,10 +62,11 @@ def registered_name(registry: dict[str, type], thing: object) -> str:
 
 
 def _add(
-    names: dict[str, str], registry: dict[str, type], decorator: Callable[[str], Callable[..., Any]]
+    classes: Mapping[str, type],
+    registry: dict[str, type],
+    decorator: Callable[[str], Callable[..., Any]],
 ) -> None:
-    for name, module in names.items():
-        ours = getattr(importlib.import_module(module), name)
+    for name, ours in classes.items():
         if registry.get(name, ours) is not ours:
             raise UserError(f"Metamon has a {name} of its own: {registry[name]}")
         if name not in registry:

@@ -21,6 +21,7 @@ from metamon.rl.pretrained import LocalPretrainedModel, Minikazam, PretrainedMod
 
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import read_trajectory
+from metamon_ext.spaces.reward_functions import REWARD_FUNCTIONS
 from metamon_ext.spaces.universal import UniversalState
 from metamon_ext.upstream.finetune import (
     build_parser,
@@ -30,7 +31,7 @@ from metamon_ext.upstream.finetune import (
 )
 from metamon_ext.upstream.gin_files import find_gin_file
 from metamon_ext.upstream.models import RECORD, find_model
-from metamon_ext.upstream.register import OBSERVATION_SPACES, REWARDS, register
+from metamon_ext.upstream.register import OBSERVATION_SPACES, register
 from tests.conftest import ROOT
 from tests.upstream.helpers import copy_battles, same_weights
 
@@ -197,7 +198,7 @@ def test_our_finetuning_says_and_records_what_it_trains(
     assert has_learned(base(workplace), load(model))
 
 
-@pytest.mark.parametrize("name", [*REWARDS, "BinaryReward", None])
+@pytest.mark.parametrize("name", [*REWARD_FUNCTIONS, "BinaryReward", None])
 def test_the_reward_that_is_asked_for_reaches_the_training_data(
     workplace: Path, name: str | None
 ) -> None:
@@ -266,7 +267,7 @@ def test_a_reward_function_that_will_not_be_trained_on_is_warned_of(workplace: P
     arguments = ["--reward_function", "WinLossReward", "--help"]
     answer = run(workplace, "-c", COMMAND, "run", "-m", module, *arguments)
     assert answer.returncode == 0, answer.stderr
-    assert all(name in answer.stdout for name in REWARDS)
+    assert all(name in answer.stdout for name in REWARD_FUNCTIONS)
     assert "metamon-ext finetune trains on yours" in answer.stderr
     assert "trains on yours" not in run(workplace, "-c", COMMAND, "run", "-m", module, "-h").stderr
 
@@ -274,7 +275,7 @@ def test_a_reward_function_that_will_not_be_trained_on_is_warned_of(workplace: P
 def test_registering_twice_does_no_harm() -> None:
     register()
     register()
-    assert set(REWARDS) <= set(interface.get_reward_function_names())
+    assert set(REWARD_FUNCTIONS) <= set(interface.get_reward_function_names())
     assert set(OBSERVATION_SPACES) <= set(interface.get_observation_space_names())
 
 
