@@ -422,7 +422,7 @@ def test_a_second_build_at_the_same_time_is_refused(source: Path, tmp_path: Path
 
     class Meddling(Plain):
         def rows(self, path: Path, trajectory: Trajectory) -> np.ndarray:
-            with pytest.raises(UserError, match="another run is at work"):
+            with pytest.raises(UserError, match="in use by another run"):
                 build(source, folder, Plain())
             return super().rows(path, trajectory)
 

@@ -17,8 +17,9 @@ from metamon_ext.cli import main
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, load_model, save_checkpoint
 from metamon_ext.lite.config import LITE_CONFIGS, read_gin_config
-from metamon_ext.lite.train import CONFIG, train, writing
+from metamon_ext.lite.train import CONFIG, train
 from metamon_ext.lite.training_log import LOG
+from metamon_ext.locks import lock_folder
 
 DATA = Path(__file__).parent / "data" / "arena" / "gen1ou"
 SMALL = [
@@ -199,14 +200,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(RunStopped, match="No space left on device; mend that, then add --resume"):
+    with pytest.raises(RunStopped, match="No space left on device; fix this, then add --resume"):
         run("run", 1)
 
 
 def test_a_folder_in_which_another_run_is_at_work_is_refused(
     run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with writing(tmp_path / "run"), pytest.raises(UserError, match="another run is at work"):
+    with lock_folder(tmp_path / "run"), pytest.raises(UserError, match="in use by another run"):
         run("run", 1)
     assert steps_logged(run("run", 1)) == [1]
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sqlite3
-from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
 
-from metamon_ext.arena.store import open_to_read
+from metamon_ext.arena.store import RESULTS, query_results
 from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.audit_report import print_reasons
-from metamon_ext.data.filter import BattleRecord, FilterRules, filter_trajectories
+from metamon_ext.data.filter import BattleRecord, FilterRules, RecordOf, filter_trajectories
 from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName
 
 
@@ -51,17 +50,16 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when no file was worth keeping."""
     rules = FilterRules(**{rule.name: getattr(args, rule.name) for rule in fields(FilterRules)})
-    with closing(Records(args.input_dir)) as records:
-        report, stats = filter_trajectories(
-            args.input_dir,
-            args.output_dir,
-            rules,
-            args.workers,
-            show_progress=True,
-            record_of=records.of,
-            balance_seed=args.seed if args.balance_outcomes else None,
-            dry_run=args.dry_run,
-        )
+    report, stats = filter_trajectories(
+        args.input_dir,
+        args.output_dir,
+        rules,
+        args.workers,
+        show_progress=True,
+        record_of=recorded(args.input_dir),
+        balance_seed=args.seed if args.balance_outcomes else None,
+        dry_run=args.dry_run,
+    )
     if args.json:
         print(orjson.dumps(stats).decode())
     else:
@@ -80,35 +78,34 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report.usable_files else 1
 
 
-class Records:
-    """What the `results.sqlite` in a folder, in the one above it or in those in it say."""
+def recorded(folder: Path) -> RecordOf:
+    """What the `results.sqlite` in a folder, in the one above it and in those in it say of a
+    trajectory's battle.
 
-    def __init__(self, folder: Path) -> None:
-        files = [folder.parent / "results.sqlite", *sorted(folder.glob("results.sqlite"))]
-        files += sorted(folder.glob("*/results.sqlite"))
-        self._stores = [open_to_read(file) for file in files if file.is_file()]
+    Raises UserError where one of them cannot be read: its battles would be judged without it.
+    """
+    files = [folder.parent / RESULTS, *sorted(folder.glob(RESULTS))]
+    files += sorted(folder.glob(f"*/{RESULTS}"))
+    query = (
+        "SELECT key, outcome, turns, p1_decisions, p1_invalid, p2_decisions, p2_invalid "
+        "FROM battles WHERE outcome IN ('p1', 'p2')"
+    )
+    records: dict[str, tuple[Any, ...]] = {}
+    for file in filter(Path.is_file, files):
+        for key, *record in query_results(file, query):
+            records.setdefault(key, tuple(record))
 
-    def of(self, path: Path) -> BattleRecord | None:
-        """The record of a trajectory: its seat is the winner's or the other, by its outcome."""
+    def record_of(path: Path) -> BattleRecord | None:
+        """The seat of a trajectory is the winner's or the other, by its outcome."""
         try:
             name = TrajectoryName.parse(path.name)
-            key = f"{int(name.battle_id.rpartition('-')[2]):016x}"
+            record = records.get(f"{int(name.battle_id.rpartition('-')[2]):016x}")
         except (TrajectoryError, ValueError):
             return None
-        for store in self._stores:
-            try:
-                row = store.execute(
-                    "SELECT outcome, turns, p1_decisions, p1_invalid, p2_decisions, p2_invalid "
-                    "FROM battles WHERE key = ?",
-                    (key,),
-                ).fetchone()
-            except sqlite3.DatabaseError:
-                continue
-            if row and row[0] in ("p1", "p2"):
-                first = (row[0] == "p1") == (name.outcome == "WIN")
-                return BattleRecord(row[1], *(row[2:4] if first else row[4:6]))
-        return None
+        if record is None:
+            return None
+        outcome, turns, *counts = record
+        first = (outcome == "p1") == (name.outcome == "WIN")
+        return BattleRecord(turns, *(counts[:2] if first else counts[2:]))
 
-    def close(self) -> None:
-        for store in self._stores:
-            store.close()
+    return record_of

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
 
 from metamon_ext.arena.battle import TURN_LIMIT, BattleResult
 from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.database import DatabaseLocked, connect, reading, wait_while_locked
 from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.locks import lock_folder
+
+T = TypeVar("T")
+
+RESULTS = "results.sqlite"
+"""The name of a results file in the folder of a run."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +58,45 @@ class ResultStore:
     """Results by battle key, and the settings that they were played under.
 
     A new file is made where there is none. An existing one is continued with `resume`, provided
-    that it was made under the same settings; without `resume` it is refused. Raises UserError for
-    these, for a file that is not ours, and where the folder cannot be written.
+    that it was made under the same settings; without `resume` it is refused. Its folder is locked
+    until `close`: one run writes it at a time.
+
+    Raises:
+        UserError: the settings differ, the file is not ours or is locked, another run uses the
+            folder, or the folder cannot be written.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], resume: bool) -> None:
         self.path = path
         if path.exists() and not resume:
             raise UserError(f"{path} holds a run already: add --resume, or choose another folder")
+        with ExitStack() as stack:
+            stack.enter_context(lock_folder(path.parent))
+            try:
+                self._db = stack.enter_context(closing(connect(path, create=True)))
+                self._prepare(settings)
+            except sqlite3.OperationalError as error:
+                raise UserError(f"cannot write {path} ({error}): choose another folder") from None
+            except sqlite3.DatabaseError:
+                raise UserError(f"{path} is not a results file: choose another folder") from None
+            self._open = stack.pop_all()
+
+    def _do(self, action: Callable[[], T]) -> T:
+        """What `action` returns on the open file. Raises RunStopped where it fails."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path)
-            self._prepare(settings)
-        except (OSError, sqlite3.OperationalError) as error:
-            raise UserError(f"cannot write {path} ({error}): choose another folder") from None
-        except sqlite3.DatabaseError:
-            raise UserError(f"{path} is not a results file: choose another folder") from None
+            return wait_while_locked(self.path, self._db, action)
+        except DatabaseLocked as error:
+            raise RunStopped(f"{error} (play with --resume)") from None
+        except sqlite3.DatabaseError as error:
+            raise RunStopped(
+                f"cannot write {self.path} ({error}): make room, then run it again "
+                "(play with --resume)"
+            ) from None
 
     def _prepare(self, settings: dict[str, Any]) -> None:
-        with self._db:
-            self._db.execute("CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT)")
-            columns = ", ".join(_COLUMNS[1:])
-            self._db.execute(
-                f"CREATE TABLE IF NOT EXISTS battles (key TEXT PRIMARY KEY, {columns})"
-            )
-            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            facts = {"created": now, "settings": json.dumps(settings, sort_keys=True)}
-            self._db.executemany("INSERT OR IGNORE INTO run VALUES (?, ?)", facts.items())
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        facts = {"created": now, "settings": json.dumps(settings, sort_keys=True)}
+        wait_while_locked(self.path, self._db, lambda: self._create(facts))
         recorded, settings = json.loads(self._fact("settings")), json.loads(facts["settings"])
         for name in sorted(recorded.keys() | settings.keys()):
             if recorded.get(name) != settings.get(name):
@@ -87,8 +105,19 @@ class ResultStore:
                     f"not {settings.get(name)!r}: use the same, or choose another folder"
                 )
 
+    def _create(self, facts: dict[str, str]) -> None:
+        with self._db:
+            self._db.execute("CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT)")
+            columns = ", ".join(_COLUMNS[1:])
+            self._db.execute(
+                f"CREATE TABLE IF NOT EXISTS battles (key TEXT PRIMARY KEY, {columns})"
+            )
+            self._db.executemany("INSERT OR IGNORE INTO run VALUES (?, ?)", facts.items())
+
     def _fact(self, name: str) -> str:
-        return self._db.execute("SELECT value FROM run WHERE name = ?", (name,)).fetchone()[0]
+        query = "SELECT value FROM run WHERE name = ?"
+        found = wait_while_locked(self.path, self._db, lambda: self._db.execute(query, (name,)))
+        return found.fetchone()[0]
 
     @property
     def created(self) -> datetime:
@@ -97,42 +126,42 @@ class ResultStore:
 
     def missing(self, specs: Iterable[BattleSpec]) -> list[BattleSpec]:
         """The battles that have no result yet."""
-        known = {key for (key,) in self._db.execute("SELECT key FROM battles")}
+        known = {key for (key,) in self._do(lambda: self._db.execute("SELECT key FROM battles"))}
         return [spec for spec in specs if spec.key not in known]
 
     def add(self, spec: BattleSpec, result: BattleResult) -> None:
-        """Keep a result. Raises RunStopped where the disk is full."""
+        """Keep a result. Raises RunStopped where the disk is full, or the file stays locked."""
         row = astuple(BattleRow.of(spec, result))
         marks = ", ".join("?" * len(row))
-        try:
-            with self._db:
-                self._db.execute(
-                    f"INSERT OR IGNORE INTO battles ({', '.join(_COLUMNS)}) VALUES ({marks})", row
-                )
-        except sqlite3.OperationalError as error:
-            raise RunStopped(
-                f"cannot write {self.path} ({error}): make room, then run it again "
-                "(play with --resume)"
-            ) from None
+        self._change(f"INSERT OR IGNORE INTO battles ({', '.join(_COLUMNS)}) VALUES ({marks})", row)
 
     def forget_trouble(self) -> int:
         """Drop the results of battles that trouble has ended, so that they are played again.
 
         A battle over the turn limit would end so again and stays. Returns how many were dropped.
         """
-        with self._db:
-            return self._db.execute(
-                "DELETE FROM battles WHERE outcome = 'unfinished' AND reason NOT LIKE ?",
-                (f"{TURN_LIMIT}%",),
-            ).rowcount
+        return self._change(
+            "DELETE FROM battles WHERE outcome = 'unfinished' AND reason NOT LIKE ?",
+            (f"{TURN_LIMIT}%",),
+        )
+
+    def _change(self, statement: str, values: tuple[Any, ...]) -> int:
+        """Commit one change. Returns how many rows it changed."""
+
+        def change() -> int:
+            with self._db:
+                return self._db.execute(statement, values).rowcount
+
+        return self._do(change)
 
     def rows(self) -> Iterator[BattleRow]:
         """All results, in the order of their keys."""
-        for row in self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM battles ORDER BY key"):
-            yield BattleRow(*row)
+        query = f"SELECT {', '.join(_COLUMNS)} FROM battles ORDER BY key"
+        return (BattleRow(*row) for row in self._do(lambda: self._db.execute(query).fetchall()))
 
     def close(self) -> None:
-        self._db.close()
+        """Close the file and release the folder."""
+        self._open.close()
 
 
 def read_results(path: Path) -> list[BattleRow]:
@@ -144,22 +173,9 @@ def read_results(path: Path) -> list[BattleRow]:
 def query_results(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
     """The rows that an SQL query gets from `battles`, which has the fields of a `BattleRow`.
 
-    Nothing is written. Raises UserError if there is no such file.
+    Raises UserError if there is no such file, or it cannot be read.
     """
     if not path.is_file():
         raise UserError(f"there are no results at {path}")
-    db = open_to_read(path)
-    try:
-        yield from db.execute(query)
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a results file: {error}") from None
-    finally:
-        db.close()
-
-
-def open_to_read(path: Path) -> sqlite3.Connection:
-    """A results file that is there, to be read only. Raises UserError if it may not be read."""
-    try:
-        return sqlite3.connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=ro", uri=True)
-    except sqlite3.OperationalError as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    with reading(path) as db:
+        yield from wait_while_locked(path, db, lambda: db.execute(query))

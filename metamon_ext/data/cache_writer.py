@@ -6,6 +6,7 @@ import contextlib
 import os
 import zlib
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -28,9 +29,9 @@ from metamon_ext.data.cache import (
 from metamon_ext.data.cache_files import Stamp, folder_of
 from metamon_ext.data.cache_source import path_digest
 from metamon_ext.data.judge import Verdict
-from metamon_ext.data.processes import lock
 from metamon_ext.data.trajectory import SET_ASIDE
 from metamon_ext.errors import RunStopped, UserError, cannot_write
+from metamon_ext.locks import LOCK, lock_folder
 
 COMMIT_BYTES = 16 * 2**20
 """A killed build loses at most so many bytes of rows."""
@@ -52,28 +53,29 @@ class CacheWriter:
         self.header = fresh
 
     def __enter__(self) -> CacheWriter:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = lock(self.folder)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from None
-        try:
-            self._open()
-        except BaseException as error:
-            os.close(self._lock)
-            if isinstance(error, OSError):
+        with ExitStack() as stack:
+            try:
+                self._refuse_foreign()
+                stack.enter_context(lock_folder(self.folder))
+                self._open()
+            except OSError as error:
                 raise cannot_write(self.folder, error) from None
-            raise
+            self._lock = stack.pop_all()
         return self
+
+    def _refuse_foreign(self) -> None:
+        """A folder without a header may hold nothing but what a killed build or a lock left."""
+        if not self.folder.exists() or (self.folder / HEADER).exists():
+            return
+        if any(path.suffix != ".tmp" and path.name != LOCK for path in self.folder.iterdir()):
+            raise UserError(
+                f"{self.folder} holds something that is no cache: name another --output"
+            )
 
     def _open(self) -> None:
         old = Header.read(self.folder) if (self.folder / HEADER).exists() else None
         if old and (old.trajectories or old.set_aside_bytes):  # of nothing: it may become anything
             self._take_over(old)
-        elif not old and any(path.suffix != ".tmp" for path in self.folder.iterdir()):
-            raise UserError(
-                f"{self.folder} holds something that is no cache: name another --output"
-            )
         else:
             self.header.write(self.folder)
         self._files = {name: (self.folder / name).open("ab") for name in self._sizes()}
@@ -188,7 +190,7 @@ class CacheWriter:
             self.header = Header.read(self.folder)
             with contextlib.suppress(OSError):
                 self._cut()
-        os.close(self._lock)
+        self._lock.close()
 
     def reasons(self) -> dict[str, int]:
         """How many files are set aside for which reason; not those that were mended since."""

@@ -1,8 +1,7 @@
-"""A function on all cores, over more items than fit in memory; a folder that one process writes."""
+"""A function on all cores, over more items than fit in memory."""
 
 from __future__ import annotations
 
-import fcntl
 import multiprocessing
 import os
 import threading
@@ -11,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, TypeVar
 
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.errors import RunStopped
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -80,17 +78,3 @@ def _end_with_parent() -> None:
 
 def _each(function: Callable[[T], Result], batch: list[T]) -> list[Result]:
     return list(map(function, batch))
-
-
-def lock(folder: Path) -> int:
-    """Lock a folder against all who do the same, until the descriptor that this gives is closed.
-
-    Raises UserError where it is locked already, and OSError where it cannot be opened.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(f"{folder}: another run is at work on it; wait for its end") from None
-    return descriptor

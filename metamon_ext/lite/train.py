@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +17,8 @@ from pathlib import Path
 import gin
 import torch
 
-from metamon_ext.data.processes import lock
 from metamon_ext.data.trajectory import whole_file
-from metamon_ext.errors import RunStopped, UserError, cannot_write, in_one_line
+from metamon_ext.errors import RunStopped, UserError, in_one_line
 from metamon_ext.learning.losses import discounted_returns
 from metamon_ext.lite.cache import CachedDecisions
 from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, weights_of
@@ -28,6 +26,7 @@ from metamon_ext.lite.config import read_gin_config
 from metamon_ext.lite.dataset import Decisions, load_decisions
 from metamon_ext.lite.learner import Learner
 from metamon_ext.lite.training_log import TrainingLog
+from metamon_ext.locks import lock_folder
 from metamon_ext.spaces.reward_functions import make_reward
 
 CONFIG = "config.gin"
@@ -103,36 +102,37 @@ def train(
         learner, reward = Learner(), make_reward(settings.reward_function)
     except (TypeError, ValueError) as error:
         raise UserError(f"gin: {' '.join(str(error).split())}") from None
-    order = torch.Generator().manual_seed(settings.seed)
-    made = 0
-    if (run_dir / CHECKPOINT).exists():
-        if not resume:
-            raise UserError(f"{run_dir}: there is a run already; --resume it, or name another")
-        made = take_up(run_dir, learner, order, bindings)
-    elif finetune_from is not None:
-        start_from(learner, finetune_from)
-    if made >= settings.steps:
-        return
+    with lock_folder(run_dir):
+        order = torch.Generator().manual_seed(settings.seed)
+        made = 0
+        if (run_dir / CHECKPOINT).exists():
+            if not resume:
+                raise UserError(f"{run_dir}: there is a run already; --resume it, or name another")
+            made = take_up(run_dir, learner, order, bindings)
+        elif finetune_from is not None:
+            start_from(learner, finetune_from)
+        if made >= settings.steps:
+            return
 
-    if data_dir is None:
-        data: Data = CachedDecisions(cached, cached_weights, reward)
-    else:
-        data = load_decisions(data_dir, reward)
-    returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
-    with writing(run_dir), TrainingLog(run_dir, made, settings.steps, log) as training_log:
-        for step in range(made + 1, settings.steps + 1):
-            began = time.perf_counter()
-            indices = data.slices(settings.batch_size, settings.length + 1, order)
-            figures = learner.update(data.take(indices), returns[indices[:, :-1]])
-            speed = settings.batch_size * settings.length / (time.perf_counter() - began)
-            if not math.isfinite(figures["grad_norm"]):
-                raise UserError(
-                    f"{run_dir}: the gradient of step {step} is not finite: "
-                    "lower Learner.learning_rate"
-                )
-            training_log.record(step, figures | {"samples_per_second": speed})
-            if step % settings.checkpoint_every == 0 or step == settings.steps:
-                save(run_dir, step, learner, order, bindings)
+        if data_dir is None:
+            data: Data = CachedDecisions(cached, cached_weights, reward)
+        else:
+            data = load_decisions(data_dir, reward)
+        returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
+        with writing(run_dir), TrainingLog(run_dir, made, settings.steps, log) as training_log:
+            for step in range(made + 1, settings.steps + 1):
+                began = time.perf_counter()
+                indices = data.slices(settings.batch_size, settings.length + 1, order)
+                figures = learner.update(data.take(indices), returns[indices[:, :-1]])
+                speed = settings.batch_size * settings.length / (time.perf_counter() - began)
+                if not math.isfinite(figures["grad_norm"]):
+                    raise UserError(
+                        f"{run_dir}: the gradient of step {step} is not finite: "
+                        "lower Learner.learning_rate"
+                    )
+                training_log.record(step, figures | {"samples_per_second": speed})
+                if step % settings.checkpoint_every == 0 or step == settings.steps:
+                    save(run_dir, step, learner, order, bindings)
 
 
 def save(run_dir: Path, step: int, learner: Learner, order: torch.Generator, bindings: str) -> None:
@@ -172,24 +172,13 @@ def take_up(run_dir: Path, learner: Learner, order: torch.Generator, bindings: s
 
 @contextmanager
 def writing(run_dir: Path) -> Iterator[None]:
-    """Make a run's folder and keep others out; a file there that cannot be written is one line.
-
-    Raises UserError where the folder cannot be made or another run is at work on it, and
-    RunStopped for trouble on the way.
-    """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = lock(run_dir)
-    except OSError as error:
-        raise cannot_write(run_dir, error) from None
+    """Raise RunStopped, with the path and the reason, where a file of a run cannot be written."""
     try:
         yield
     except OSError as error:
         raise RunStopped(
-            f"cannot write {run_dir}: {error.strerror}; mend that, then add --resume"
+            f"cannot write {run_dir}: {error.strerror}; fix this, then add --resume"
         ) from None
-    finally:
-        os.close(descriptor)
 
 
 def start_from(learner: Learner, path: Path) -> None:
