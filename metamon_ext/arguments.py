@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Mapping
 
+from metamon_ext.errors import UserError
+
 
 def default_workers() -> int:
     """One a core that this process may use."""
@@ -49,6 +51,23 @@ def run_name(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"Run name {text!r} {problem}. Use letters, digits, '_', '-' and '.', e.g. 'first_run'."
     )
+
+
+def seed_value(text: str) -> int:
+    """A seed on the command line: see `check_seed`."""
+    try:
+        return check_seed(int(text))
+    except (ValueError, UserError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a seed: give a whole number of at least 0"
+        ) from None
+
+
+def check_seed(value: int) -> int:
+    """A seed is any integer of at least 0, however large, as in numpy. Raises UserError."""
+    if isinstance(value, int) and value >= 0:
+        return value
+    raise UserError(f"{value!r} is not a seed: give a whole number of at least 0")
 
 
 def print_figures(figures: Mapping[str, object], as_json: bool) -> None:

@@ -171,7 +171,7 @@ def test_two_runs_at_once_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyP
     source = write_lines(tmp_path / "a.jsonl", records(5))
 
     def read_slowly(_: Path) -> Iterator[object]:
-        with pytest.raises(UserError, match="being written by another run"):
+        with pytest.raises(UserError, match="in use by another run"):
             download(tmp_path / "out", source=source)
         yield from ()
 

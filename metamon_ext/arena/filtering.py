@@ -7,14 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.console import Console
 
 from metamon_ext.arena.store import RESULTS, query_results
-from metamon_ext.arguments import default_workers, positive
+from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.data.audit_report import print_reasons
 from metamon_ext.data.filter import BattleRecord, FilterRules, RecordOf, filter_trajectories
-from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName
+from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName, to_json
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,7 +39,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--balance_outcomes", action="store_true", help="as many wins as losses of each player"
     )
-    parser.add_argument("--seed", type=int, default=42, help="which of a surplus are dropped")
+    parser.add_argument(
+        "--seed", type=seed_value, default=42, help="which of a surplus are dropped"
+    )
     parser.add_argument("--dry_run", action="store_true", help="only count")
     parser.add_argument("--workers", type=positive, default=default_workers())
     parser.add_argument("--json", action="store_true")
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         dry_run=args.dry_run,
     )
     if args.json:
-        print(orjson.dumps(stats).decode())
+        print(to_json(stats).decode())
     else:
         console = Console()
         print_reasons(console, report)

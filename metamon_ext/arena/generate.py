@@ -13,18 +13,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 import metamon_ext
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.conditions import Conditions, add_condition_arguments
-from metamon_ext.arena.play import play_missing
+from metamon_ext.arena.play import play_missing, say_unfinished
 from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec, battle, derive
 from metamon_ext.arena.simulator import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arguments import positive
-from metamon_ext.data.trajectory import MANIFEST, write_json
+from metamon_ext.data.trajectory import MANIFEST, to_json, write_json
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 
 PACKAGES = ("metamon", "amago", "poke-env", "torch")
@@ -63,7 +61,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 1 if trouble has left battles unfinished: the same command plays them again."""
+    """Exit code 1 if an error has left battles unfinished: the same command plays them again."""
     weights = population_of(args)
     players = dict.fromkeys([args.model or next(iter(weights)), *weights])
     conditions = Conditions.of(args, players, args.temperature)
@@ -84,22 +82,23 @@ def run(args: argparse.Namespace) -> int:
                 play_decided(args.num_battles, spec_of, pool, store)
         except RunStopped as error:
             stopped = error
-        about = manifest(list(store.rows()), store, settings, conditions)
-    try:
-        write_json(args.output_dir / MANIFEST, about)
-    except OSError as error:
-        stopped = stopped or cannot_write(args.output_dir, error)
+        rows = list(store.rows())
+        about = manifest(rows, store, settings, conditions)
+        try:
+            write_json(args.output_dir / MANIFEST, about)
+        except OSError as error:
+            stopped = stopped or cannot_write(args.output_dir, error)
     if stopped:
         raise stopped
     if args.json:
-        print(orjson.dumps(about).decode())
+        print(to_json(about).decode())
     else:
         print(
             f"{about['battles']} battles, {about['trajectories']} trajectories in "
             f"{args.output_dir / args.battle_format} ({about['ties']} ties, "
             f"{about['unfinished']} unfinished); {MANIFEST} says where they came from"
         )
-    return int(any(row["in_trouble"] for row in about["unfinished_reasons"]))
+    return say_unfinished(rows)
 
 
 def population_of(args: argparse.Namespace) -> dict[str, float]:

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,8 +25,8 @@ from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.store import ResultStore
 from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
 from metamon_ext.arena.worker import WorkerSettings
-from metamon_ext.arguments import default_workers, positive
-from metamon_ext.errors import UserError
+from metamon_ext.arguments import default_workers, positive, seed_value
+from metamon_ext.errors import RunStopped, UserError
 
 
 def prepare(battle_format: str, team_set: str = "sample") -> tuple[BattleFormat, list[Team], str]:
@@ -102,12 +102,32 @@ def summarize(specs: Sequence[BattleSpec], results: dict[str, BattleResult]) -> 
     }
 
 
+def say_unfinished(results: Iterable[BattleResult]) -> int:
+    """Say on standard error why battles are unfinished.
+
+    Returns:
+        The exit code of a command that has played them: 1 if an error ended any of them.
+
+    Raises:
+        RunStopped: an error ended every one.
+    """
+    results = list(results)
+    failed = [result.reason for result in results if result.in_trouble]
+    if failed and len(failed) == len(results):
+        reason, count = Counter(failed).most_common(1)[0]
+        raise RunStopped(f"every battle failed, {count:,} of {len(results):,} by: {reason}")
+    unfinished = Counter(r.reason for r in results if r.outcome == "unfinished")
+    for reason, count in unfinished.most_common():
+        print(f"unfinished, {count:,} times: {reason}", file=sys.stderr)
+    return int(bool(failed))
+
+
 def add_seat_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that every command has which plays battles."""
     parser.add_argument(
         "--battle_format", default="gen1ou", help="a singles format of the simulator"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_value, default=0)
     parser.add_argument(
         "--workers", type=positive, default=default_workers(), help="processes; default: one a core"
     )
@@ -135,7 +155,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play one matchup and print how it went."""
+    """Exit code 1 if an error has left battles unfinished: with --resume they are played again."""
     if args.resume and not args.output_dir:
         raise UserError("--resume needs the --output_dir of the run that is to go on")
     weights = [identify(name).get("sha256") for name in (args.p1, args.p2)]
@@ -169,7 +189,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(summary))
     else:
         _print_summary(args, summary, played)
-    return 0
+    return say_unfinished(results[spec.key] for spec in specs)
 
 
 def _print_summary(args: argparse.Namespace, summary: Mapping[str, Any], played: int) -> None:
@@ -180,8 +200,6 @@ def _print_summary(args: argparse.Namespace, summary: Mapping[str, Any], played:
         f"{summary['battles_per_second']} battles/s, "
         f"{summary['decisions_per_second']:.0f} decisions/s; digest {summary['digest']}"
     )
-    for reason, count in summary["unfinished_reasons"].items():
-        print(f"unfinished, {count} times: {reason}", file=sys.stderr)
 
 
 def team_set_id(teams: Sequence[Team]) -> str:

@@ -40,7 +40,7 @@ class RandomBattle extends BattleStream {
 }
 
 function play(teams, n) {
-	const prng = new PRNG(`gen5,${(Number(seed) * 100003 + n).toString(16).padStart(16, '0')}`);
+	const prng = new PRNG(`gen5,${BigInt.asUintN(64, BigInt(seed) * 100003n + BigInt(n)).toString(16).padStart(16, '0')}`);
 	const battle = new RandomBattle(prng);
 	const player = name => JSON.stringify({name, team: prng.sample(teams), seed: prng.getSeed()});
 	battle._write(`>start ${JSON.stringify({formatid: format, seed: prng.getSeed()})}`);

@@ -13,6 +13,7 @@ import orjson
 from metamon_ext.data.audit import PROBE
 from metamon_ext.data.audit_report import AuditReport, placeholder_words
 from metamon_ext.data.trajectory import whole_file
+from metamon_ext.database import connect
 from metamon_ext.errors import RunStopped, UserError
 
 JOURNAL = ".download.sqlite"
@@ -36,23 +37,25 @@ class Journal:
     """What a download has done so far, in one SQLite file that a killed run leaves consistent.
 
     A battle is written before it is counted, so that what was not counted is written again. Raises
-    UserError where another run is at work, or `settings` are not those that it began with.
+    UserError where it cannot be read, or `settings` are not those that it began with.
     """
 
     def __init__(self, output_dir: Path, settings: dict[str, Any]) -> None:
         self.output_dir = output_dir
-        self._database = sqlite3.connect(output_dir / JOURNAL, timeout=0, isolation_level=None)
+        file = output_dir / JOURNAL
         try:
-            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._database = connect(file, create=True)
+        except sqlite3.Error as error:
+            raise UserError(f"{file} is damaged ({error}): use another folder") from None
+        try:
+            self._database.isolation_level = None  # transactions begin and end where we say
             self._database.execute("BEGIN EXCLUSIVE")
             self._database.execute("CREATE TABLE IF NOT EXISTS kept (id TEXT PRIMARY KEY)")
             self._database.execute("CREATE TABLE IF NOT EXISTS state (json TEXT)")
             row = self._database.execute("SELECT json FROM state").fetchone()
         except sqlite3.Error as error:
             self._database.close()
-            raise UserError(
-                f"{output_dir} is being written by another run, or is damaged ({error})"
-            ) from None
+            raise UserError(f"{file} is damaged ({error}): use another folder") from None
         fresh: dict[str, Any] = {"settings": settings, "reasons": {}, "files": 0}
         state = orjson.loads(row[0]) if row else fresh
         if state["settings"] != settings:

@@ -7,10 +7,12 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Container, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from metamon_ext.arguments import check_seed
 from metamon_ext.data.audit import judge_all
 from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.judge import Verdict, judge_trajectory
@@ -22,6 +24,7 @@ from metamon_ext.data.trajectory import (
     write_json,
 )
 from metamon_ext.errors import UserError, cannot_write
+from metamon_ext.locks import lock_folder
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ def filter_trajectories(
         `filtering_stats.json` holds.
     """
     rules = rules or FilterRules()
+    if balance_seed is not None:
+        check_seed(balance_seed)
     source, destination = input_dir.resolve(), output_dir.resolve()
     if source.is_relative_to(destination) or destination.is_relative_to(source):
         raise UserError(f"{output_dir} and {input_dir} lie in each other: use a separate folder")
@@ -120,41 +125,42 @@ def filter_trajectories(
     if not paths:
         raise UserError(f"{input_dir}: no .json.lz4 or .json file in it or below")
 
-    report = AuditReport()
-    unrecorded = 0
-    good: dict[Path, Verdict] = {}
-    for verdict in judge_all(paths, workers, show_progress, len(paths), judge_trajectory):
-        record = record_of(verdict.path) if record_of and verdict.reason is None else None
-        unrecorded += record is None and verdict.reason is None
-        verdict = rules.apply(verdict, record)
-        target = output_dir / verdict.format / verdict.path.name
-        if verdict.reason is None and target in good:
-            verdict = replace(verdict, reason="same_name", detail=f"as {good[target].path}")
-        if verdict.reason is None:
-            good[target] = verdict
-        else:
+    with nullcontext() if dry_run else lock_folder(output_dir):
+        report = AuditReport()
+        unrecorded = 0
+        good: dict[Path, Verdict] = {}
+        for verdict in judge_all(paths, workers, show_progress, len(paths), judge_trajectory):
+            record = record_of(verdict.path) if record_of and verdict.reason is None else None
+            unrecorded += record is None and verdict.reason is None
+            verdict = rules.apply(verdict, record)
+            target = output_dir / verdict.format / verdict.path.name
+            if verdict.reason is None and target in good:
+                verdict = replace(verdict, reason="same_name", detail=f"as {good[target].path}")
+            if verdict.reason is None:
+                good[target] = verdict
+            else:
+                report.add(verdict)
+        if balance_seed is not None:
+            for target in surplus_outcomes(list(good), balance_seed):
+                detail = f"{good[target].outcome} that no other outcome weighs up"
+                report.add(replace(good.pop(target), reason="surplus_outcome", detail=detail))
+        for verdict in good.values():
             report.add(verdict)
-    if balance_seed is not None:
-        for target in surplus_outcomes(list(good), balance_seed):
-            detail = f"{good[target].outcome} that no other outcome weighs up"
-            report.add(replace(good.pop(target), reason="surplus_outcome", detail=detail))
-    for verdict in good.values():
-        report.add(verdict)
 
-    stats = filtering_stats(report, rules) | {"files_without_record": unrecorded}
-    stats["balance_seed"] = balance_seed
-    if dry_run:
+        stats = filtering_stats(report, rules) | {"files_without_record": unrecorded}
+        stats["balance_seed"] = balance_seed
+        if dry_run:
+            return report, stats
+        try:
+            _refuse_strangers(output_dir, good)
+            for folder in {target.parent for target in good} | {output_dir}:
+                folder.mkdir(parents=True, exist_ok=True)
+            for target, verdict in good.items():
+                _place(verdict.path, target)
+            write_json(output_dir / FILTERING_STATS, stats)
+        except OSError as error:
+            raise cannot_write(output_dir, error) from error
         return report, stats
-    try:
-        _refuse_strangers(output_dir, good)
-        for folder in {target.parent for target in good} | {output_dir}:
-            folder.mkdir(parents=True, exist_ok=True)
-        for target, verdict in good.items():
-            _place(verdict.path, target)
-        write_json(output_dir / FILTERING_STATS, stats)
-    except OSError as error:
-        raise cannot_write(output_dir, error) from error
-    return report, stats
 
 
 def surplus_outcomes(files: Sequence[Path], seed: int) -> list[Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -27,7 +28,8 @@ from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.raw import read_replay
 from metamon_ext.data.sources import Record, Records, data_files, records
 from metamon_ext.data.trajectory import TrajectoryError, parse_json
-from metamon_ext.errors import RunStopped, UserError, cannot_write
+from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.locks import lock_folder
 
 DATASET = "milkkarten/pokechamp"
 
@@ -81,31 +83,27 @@ def download(
     """
     wanted = wanted or Wanted()
     settings = _settings(output_dir, wanted, source, revision)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        journal = Journal(output_dir, settings)
-    except OSError as error:
-        raise cannot_write(output_dir, error) from None
-    try:
+    with lock_folder(output_dir), closing(Journal(output_dir, settings)) as journal:
         if max_games is not None and journal.kept >= max_games:
             return journal.report
-        stream = _hub(revision, journal.report.files) if source is None else _local(source)
-        if source is not None:
-            stream = islice(stream, journal.report.files, None)
-        results = map_in_order(partial(prepare, wanted=wanted), stream, workers)
-        stderr = Console(stderr=True)
-        hidden = not (show_progress and stderr.is_terminal)
-        for result in track(results, "reading", total=None, console=stderr, disable=hidden):
-            journal.take(result)
-            if max_games is not None and journal.kept >= max_games:
-                break
-        journal.commit()
-        return journal.report
-    except (OSError, sqlite3.Error) as error:
-        detail = getattr(error, "strerror", None) or error
-        raise RunStopped(f"cannot write {output_dir}: {detail}; run it again to go on") from None
-    finally:
-        journal.close()
+        try:
+            stream = _hub(revision, journal.report.files) if source is None else _local(source)
+            if source is not None:
+                stream = islice(stream, journal.report.files, None)
+            results = map_in_order(partial(prepare, wanted=wanted), stream, workers)
+            stderr = Console(stderr=True)
+            hidden = not (show_progress and stderr.is_terminal)
+            for result in track(results, "reading", total=None, console=stderr, disable=hidden):
+                journal.take(result)
+                if max_games is not None and journal.kept >= max_games:
+                    break
+            journal.commit()
+            return journal.report
+        except (OSError, sqlite3.Error) as error:
+            detail = getattr(error, "strerror", None) or error
+            raise RunStopped(
+                f"cannot write {output_dir}: {detail}; run it again to go on"
+            ) from None
 
 
 def _settings(

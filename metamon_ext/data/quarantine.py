@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import orjson
 from metamon_ext.data.judge import Verdict
 from metamon_ext.data.trajectory import QUARANTINED, whole_file
 from metamon_ext.errors import UserError, cannot_write
+from metamon_ext.locks import lock_folder
 
 
 class Quarantine:
@@ -19,7 +21,7 @@ class Quarantine:
 
     Bad records of archives, JSON lines and parquet stay where they are: `folder/records.jsonl`
     lists them when the `with` block ends. Raises UserError for a folder inside of `paths`, around
-    them, or that cannot be written.
+    them, in use by another audit, or that cannot be written.
     """
 
     def __init__(self, folder: Path, paths: Iterable[Path]) -> None:
@@ -27,6 +29,8 @@ class Quarantine:
         self.paths = [path.resolve() for path in paths]
         self.moved = 0
         self._listed: list[bytes] = []
+        self._locked = False
+        self._lock = ExitStack()
         target = folder.resolve()
         for path in self.paths:
             if target.is_relative_to(path) or path.is_relative_to(target):
@@ -36,6 +40,9 @@ class Quarantine:
         """Put away what has a reason; the rest stays."""
         if verdict.reason is None:
             return
+        if not self._locked:  # a folder is made only where there is something to put away
+            self._lock.enter_context(lock_folder(self.folder))
+            self._locked = True
         try:
             if verdict.path == verdict.file and verdict.file.exists():
                 self._move(verdict.file, verdict.reason)
@@ -63,10 +70,13 @@ class Quarantine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._write_list()
+
+    def _write_list(self) -> None:
         if not self._listed:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.folder / QUARANTINED) as temporary:
                 temporary.write_bytes(b"".join(self._listed))
         except OSError as error:

@@ -9,6 +9,7 @@ which belongs to the finished battle, is always -1.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -16,7 +17,7 @@ import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -171,7 +172,16 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Indented JSON, whole or not at all."""
     with whole_file(path) as temporary:
-        temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        temporary.write_bytes(to_json(content, indented=True))
+
+
+def to_json(content: Any, indented: bool = False) -> bytes:
+    """JSON of what orjson takes, and of integers of any size, such as a seed of 128 bits."""
+    try:
+        return orjson.dumps(content, option=orjson.OPT_INDENT_2 if indented else None)
+    except orjson.JSONEncodeError:
+        text = json.dumps(content, indent=2 if indented else None, default=asdict)
+        return text.encode()
 
 
 def write_trajectory(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import positive, seed_value
 from metamon_ext.league.adaptive import allocate, decided
 from metamon_ext.league.ratings import ELO_PER_NAT, maximise
 from metamon_ext.league.sprt import SCORES, Sprt, expected_score
@@ -43,7 +43,7 @@ def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--error", type=float, default=0.05, help="what the methods are asked for")
     parser.add_argument("--indifference", type=float, default=20.0, help="in Elo")
     parser.add_argument("--leagues", type=positive, default=60, help="of each population")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_value, default=0)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run)
 

@@ -9,16 +9,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.console import Console
 
 from metamon_ext.arena.commands import list_models
 from metamon_ext.arena.conditions import Conditions, add_condition_arguments
+from metamon_ext.arena.play import say_unfinished
 from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arguments import positive
-from metamon_ext.data.trajectory import TOURNAMENT_RESULTS, write_json
+from metamon_ext.data.trajectory import TOURNAMENT_RESULTS, to_json, write_json
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.league.exports import results_of, write_battle_logs
 from metamon_ext.league.ratings import bradley_terry
@@ -75,7 +75,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 1 if trouble has left battles unfinished: the same command plays them again."""
+    """Exit code 1 if an error has left battles unfinished: the same command plays them again."""
     if args.list_models:
         return list_models(args)
     if not args.models or args.output_dir is None:
@@ -90,8 +90,11 @@ def run(args: argparse.Namespace) -> int:
     rows, content = play_tournament(
         args, args.models, args.output_dir, plan_of(args, pairings), settings, trajectories
     )
-    _report(args, rows, content)
-    return int(any(row.in_trouble for row in rows))
+    if args.json:
+        print(to_json(content).decode())
+    else:
+        _report(args, rows, content)
+    return say_unfinished(rows)
 
 
 def play_tournament(
@@ -122,12 +125,12 @@ def play_tournament(
         except RunStopped as error:
             stopped = error
         rows = in_order(specs, list(store.rows()))
-    content = results_of(rows, settings, conditions.players, verdicts_of(plan, rows))
-    try:
-        write_battle_logs(output_dir / "team_results", rows)
-        write_json(output_dir / TOURNAMENT_RESULTS, content)
-    except OSError as error:
-        stopped = stopped or cannot_write(output_dir, error)
+        content = results_of(rows, settings, conditions.players, verdicts_of(plan, rows))
+        try:
+            write_battle_logs(output_dir / "team_results", rows)
+            write_json(output_dir / TOURNAMENT_RESULTS, content)
+        except OSError as error:
+            stopped = stopped or cannot_write(output_dir, error)
     if stopped:
         raise stopped
     return rows, content
@@ -178,9 +181,6 @@ def verdicts_of(plan: Plan, rows: Sequence[BattleRow]) -> dict[Pairing, dict[str
 
 
 def _report(args: argparse.Namespace, rows: Sequence[BattleRow], content: dict[str, Any]) -> None:
-    if args.json:
-        print(orjson.dumps(content).decode())
-        return
     games, unfinished = games_of(rows)
     print_tables(Console(), bradley_terry(games), games, unfinished)
     for verdict in content["sprt"]:
@@ -188,8 +188,6 @@ def _report(args: argparse.Namespace, rows: Sequence[BattleRow], content: dict[s
         if "elo" in verdict:
             line += " ({elo:+.0f} Elo, {low:+.0f} to {high:+.0f}, {pairs} pairs)".format(**verdict)
         print(line)
-    for reason, count in content["unfinished_reasons"].items():
-        Console(stderr=True).print(f"unfinished, {count} times: {reason}", highlight=False)
     print(
         f"{len(rows)} battles in {args.output_dir}; next: metamon-ext visualize_results "
         f"--tournament_dir {args.output_dir}"

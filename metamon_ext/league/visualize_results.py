@@ -14,6 +14,7 @@ from metamon_ext.league.calculate_elo import Rated, add_rating_arguments, percen
 from metamon_ext.league.games import Games
 from metamon_ext.league.report import draw_ratings, html_table, name_html, picture, write_page
 from metamon_ext.league.standings import Standing, write_standings
+from metamon_ext.locks import lock_folder
 
 POINTS = 200
 """Of a line in the picture of classic Elo."""
@@ -47,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output_dir or args.tournament_dir / "visualizations"
     rated = rate(args)
     zero = f"{args.anchor} is set to" if args.anchor else "the mean of the players here is set to"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw(folder, rated, f"{zero} {args.anchor_rating:g}", args.initial_rating)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
+    with lock_folder(folder):
+        try:
+            draw(folder, rated, f"{zero} {args.anchor_rating:g}", args.initial_rating)
+        except OSError as error:
+            raise cannot_write(folder, error) from None
     print(f"Report: {folder / 'report.html'}")
     return 0
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arguments import positive, run_name
+from metamon_ext.arguments import positive, run_name, seed_value
 
 
 def add_parsers(subparsers: Any) -> None:
@@ -34,7 +34,7 @@ def add_parsers(subparsers: Any) -> None:
         help="WinLossReward if not given; a cache must have been built with the same one",
     )
     add("--steps", type=positive, help="in all, those before --resume included")
-    add("--seed", type=int)
+    add("--seed", type=seed_value)
     add("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
     add("--log", action="store_true", help="log to Weights & Biases (WANDB_MODE=offline works)")
     parser.set_defaults(run=run_train)

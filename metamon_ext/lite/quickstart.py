@@ -35,6 +35,7 @@ from metamon_ext.league.rounds import Arrangement
 from metamon_ext.league.tournament import games_of
 from metamon_ext.lite.config import read_gin_config
 from metamon_ext.lite.training_log import LOG
+from metamon_ext.locks import lock_folder
 
 RULES, CARELESS = "simple_heuristics", "simple_heuristics?epsilon=0.4"
 MIXTURE = {
@@ -241,6 +242,13 @@ def run(args: argparse.Namespace) -> int:
         *((f"Finetune {s}", lambda s=s: loop.finetune(s)) for s in STUDENTS),
         ("Tournament", loop.play),
     ]
+    with lock_folder(folder):
+        return run_stages(loop, stages)
+
+
+def run_stages(loop: Quickstart, stages: Sequence[tuple[str, Callable[[], None]]]) -> int:
+    """Run each stage, and write the report."""
+    folder = loop.folder
     timing = folder / "stages.json"
     seconds = json.loads(timing.read_text()) if timing.is_file() else {}
     for i, (name, stage) in enumerate(stages, start=1):

@@ -17,6 +17,8 @@ from pathlib import Path
 import gin
 import torch
 
+from metamon_ext.arena.schedule import derive
+from metamon_ext.arguments import check_seed
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import RunStopped, UserError, in_one_line
 from metamon_ext.learning.losses import discounted_returns
@@ -56,6 +58,12 @@ class TrainSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"train.{name} = {value!r} is not a whole number above 0")
+        check_seed(self.seed)
+
+    @property
+    def torch_seed(self) -> int:
+        """The seed itself, or a hash of one that is too large for torch."""
+        return self.seed if self.seed < 2**64 else derive(self.seed)
 
 
 def train(
@@ -98,12 +106,12 @@ def train(
         gin.bind_parameter("train.steps", steps)
     try:
         settings = TrainSettings()
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(settings.torch_seed)
         learner, reward = Learner(), make_reward(settings.reward_function)
     except (TypeError, ValueError) as error:
         raise UserError(f"gin: {' '.join(str(error).split())}") from None
     with lock_folder(run_dir):
-        order = torch.Generator().manual_seed(settings.seed)
+        order = torch.Generator().manual_seed(settings.torch_seed)
         made = 0
         if (run_dir / CHECKPOINT).exists():
             if not resume:

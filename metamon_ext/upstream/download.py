@@ -17,6 +17,7 @@ from rich.table import Table
 
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.locks import lock_folder
 
 SPARE = 2**30
 """Bytes that are left free on the disk."""
@@ -157,14 +158,17 @@ def download(name: str, formats: Collection[str] = (), only_show: bool = False) 
         raise UserError(f"{data_set.repository} has nothing of {' '.join(formats) or 'this kind'}")
     parts = find_parts(data_set, listing, formats, cache)
     check_disk(cache, sum(part.size for part in parts) * data_set.room)
-    for part in [] if only_show else parts:
-        arguments: dict[str, Any] = dict(part.arguments)
-        if "gen" in arguments:
-            arguments["gen"] = int(arguments["gen"])
-        try:
-            getattr(metamon, data_set.function)(**arguments)
-        except Exception as error:
-            raise _stopped(data_set, error) from None
+    if only_show:
+        return parts
+    with lock_folder(cache):  # Metamon keeps one record of all versions there
+        for part in parts:
+            arguments: dict[str, Any] = dict(part.arguments)
+            if "gen" in arguments:
+                arguments["gen"] = int(arguments["gen"])
+            try:
+                getattr(metamon, data_set.function)(**arguments)
+            except Exception as error:
+                raise _stopped(data_set, error) from None
     return parts
 
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.play import play_all, prepare
+from metamon_ext.arena.play import play_all, prepare, say_unfinished
 from metamon_ext.arena.policy import make_policy, parse_policy
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.arena.worker import WorkerSettings
-from metamon_ext.arguments import default_workers, positive
+from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.errors import UserError
 from metamon_ext.league.games import head_to_head
 from metamon_ext.league.tournament import games_of
@@ -79,7 +77,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--turn_limit", type=positive, default=1000)
     parser.add_argument("--save_trajectories_to", type=Path)
     parser.add_argument("--workers", type=positive, default=default_workers())
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_value, default=0)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run)
 
@@ -95,7 +93,7 @@ def policy_name(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 1 if there is a baseline against which no battle could be finished."""
+    """Exit code 1 if an error has left battles unfinished, or none finished against a baseline."""
     if not has_metamon():
         raise UserError("Metamon is not installed here; run this in Metamon's environment")
     agents = [
@@ -137,10 +135,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{s.low:>5.1%} to {s.high:<6.1%} {s.wins}-{s.losses}-{s.ties}"
             )
         print(f"{len(specs)} battles in {seconds:.0f} s")
-    reasons = Counter(result.reason for result in results.values() if result.reason)
-    for reason, count in reasons.items():
-        print(f"unfinished, {count} times: {reason}", file=sys.stderr)
-    return int(any(score.wins + score.losses + score.ties == 0 for score in scores))
+    failed = say_unfinished(results.values())
+    return failed or int(any(s.wins + s.losses + s.ties == 0 for s in scores))
 
 
 def tabulate(specs: Sequence[BattleSpec], results: dict[str, BattleResult]) -> list[Score]:

@@ -7,7 +7,9 @@ the data set with the base model's (1.5.1; `finetune` of 1.6.0 alike).
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ from metamon.rl.train import (
 import metamon_ext
 from metamon_ext.data.cache_files import ARCHIVE
 from metamon_ext.data.trajectory import EXTENSIONS, trajectory_files, write_json
-from metamon_ext.errors import UserError, cannot_write, in_one_line
+from metamon_ext.errors import UserError, in_one_line
+from metamon_ext.locks import lock_folder
 from metamon_ext.upstream.cached_dataset import cached_dataset
 from metamon_ext.upstream.gin_files import find_training_file
 from metamon_ext.upstream.models import RECORD, checkpoint_file
@@ -71,17 +74,15 @@ def finetune(args: argparse.Namespace) -> None:
     print(_table(plan), file=sys.stderr)
     checkpoint = checkpoint_file(args.finetune_from_model, pretrained, plan["base_checkpoint"])
     folder = Path(args.save_dir, args.run_name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from None
-    experiment = make_experiment(args, pretrained)
-    experiment.start()
-    load_policy_weights(experiment, checkpoint)
-    if experiment.accelerator.is_main_process:
-        write_json(folder / RECORD, plan)
-    experiment.learn()
-    wandb.finish()
+    first = os.environ.get("RANK", "0") == "0"  # `accelerate launch` starts a process for each GPU
+    with lock_folder(folder) if first else nullcontext():
+        experiment = make_experiment(args, pretrained)
+        experiment.start()
+        load_policy_weights(experiment, checkpoint)
+        if experiment.accelerator.is_main_process:
+            write_json(folder / RECORD, plan)
+        experiment.learn()
+        wandb.finish()
 
 
 def make_experiment(args: argparse.Namespace, pretrained: PretrainedModel) -> Experiment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
+import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -17,12 +17,13 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from metamon_ext.arguments import default_workers, positive
+from metamon_ext.arguments import check_seed, default_workers, positive, seed_value
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.raw import read_replay
 from metamon_ext.data.sources import Record, data_files, records
-from metamon_ext.data.trajectory import TrajectoryError, parse_json, whole_file
+from metamon_ext.data.trajectory import TrajectoryError, parse_json, to_json, whole_file
 from metamon_ext.errors import RunStopped, UserError, cannot_write
+from metamon_ext.locks import lock_folder
 from metamon_ext.upstream.replay_parser import (
     Job,
     Outcome,
@@ -102,9 +103,9 @@ def parse_replays(
         raise UserError(f"{output_dir} and {input_dir} lie in each other: use a separate folder")
     found = data_files([input_dir])
     ask_once = StatisticsAsked(predictor)
-    settings = {"predictor": predictor, "seed": seed}
+    settings = {"predictor": predictor, "seed": check_seed(seed)}
     try:
-        with Journal(output_dir / JOURNAL, settings) as journal:
+        with lock_folder(output_dir), Journal(output_dir / JOURNAL, settings) as journal:
             jobs = _jobs(input_dir, found, journal.done, set(formats or known), ask_once)
             start = (predictor, str(output_dir), seed)
             os.environ["PYTHONHASHSEED"] = "0"  # of the workers: sets of names have one order
@@ -178,7 +179,6 @@ class Journal:
     def __enter__(self) -> Journal:
         """Raises UserError where `path` cannot be written or is another run's."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+b")
         except OSError as error:
             raise cannot_write(self.path.parent, error) from None
@@ -190,17 +190,13 @@ class Journal:
         return self
 
     def _read(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{self.path.parent} is being written by another run") from None
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
         self._file.truncate(len(whole))
         first, *lines = whole.splitlines() or [b""]
         try:
-            begun = orjson.loads(first) if first else self.settings
+            begun = json.loads(first) if first else self.settings  # orjson rounds a large seed
             for line in lines:
                 self._count(Outcome(**orjson.loads(line)))
         except (TypeError, ValueError):
@@ -221,7 +217,7 @@ class Journal:
         self.summary.add(outcome)
 
     def _write(self, content: Any) -> None:
-        self._file.write(orjson.dumps(content) + b"\n")
+        self._file.write(to_json(content) + b"\n")
         self._file.flush()
 
     def __exit__(self, *_: object) -> None:
@@ -240,7 +236,7 @@ def add_parsers(commands: Any) -> None:
     )
     parser.add_argument("--formats", nargs="+", metavar="FORMAT", help="default: all of Metamon's")
     parser.add_argument("--team_predictor", default="NaiveUsagePredictor", help="one of Metamon's")
-    parser.add_argument("--seed", type=int, default=0, help="of what the predictor guesses")
+    parser.add_argument("--seed", type=seed_value, default=0, help="of what the predictor guesses")
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
     parser.set_defaults(run=run)
 
