@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Mapping
 
 from metamon_ext.errors import UserError
+from metamon_ext.terminal import print_json
 
 
 def default_workers() -> int:
@@ -73,7 +73,7 @@ def check_seed(value: int) -> int:
 def print_figures(figures: Mapping[str, object], as_json: bool) -> None:
     """A line each for people, or one line of JSON."""
     if as_json:
-        print(json.dumps(figures))
+        print_json(figures)
         return
     width = max(map(len, figures))
     print("\n".join(f"{name:{width}}  {value}" for name, value in figures.items()))

@@ -1,79 +1,187 @@
-"""`metamon-ext COMMAND`: finds the command and says in one line what is wrong with its input."""
+"""`metamon-ext COMMAND`: find the command, run it, and report an error in one line.
+
+`metamon-ext --help` imports no command. A command imports its own module only.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import difflib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import metamon_ext
-from metamon_ext.errors import UserError
+from metamon_ext.errors import NO_ROOM, UserError, cannot_write
 
 COMMANDS = {
-    "quickstart": "metamon_ext.lite.quickstart",
-    "train": "metamon_ext.lite.commands",
-    "play": "metamon_ext.arena.play",
-    "generate_selfplay_data": "metamon_ext.arena.generate",
-    "gate": "metamon_ext.league.gate",
-    "self_play_tournament": "metamon_ext.league.self_play_tournament",
-    "calculate_elo": "metamon_ext.league.calculate_elo",
-    "visualize_results": "metamon_ext.league.visualize_results",
-    "models": "metamon_ext.arena.commands",
-    "setup": "metamon_ext.arena.commands",
-    "doctor": "metamon_ext.doctor.command",
-    "gin": "metamon_ext.upstream.commands",
-    "run": "metamon_ext.upstream.commands",
-    "finetune": "metamon_ext.upstream.commands",
-    "evaluate": "metamon_ext.upstream.evaluate",
-    "benchmark": "metamon_ext.arena.benchmark",
-    "cache": "metamon_ext.data.cache_commands",
-    "download": "metamon_ext.upstream.download",
-    "download_pokechamp": "metamon_ext.data.pokechamp",
-    "parse_replays": "metamon_ext.upstream.parse_replays",
-    "audit": "metamon_ext.data.commands",
-    "filter_selfplay_data": "metamon_ext.arena.filtering",
-    "filter": "metamon_ext.arena.filtering",
+    "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
+    "train": "train the small built-in learner, to try things out, on a folder of trajectories",
+    "play": "play battles between two policies",
+    "generate_selfplay_data": "battles of a model, of two, or of a weighted population",
+    "gate": "is the candidate better? exit code 0 or 1",
+    "self_play_tournament": "who is better, of many players",
+    "calculate_elo": "ratings of a tournament's players, with intervals",
+    "visualize_results": "plots and a report of a tournament",
+    "models": "list the policies that can play here",
+    "setup": "install the simulator from npm into our cache folder",
+    "doctor": "check this machine and what is installed; print a fix for each failed check",
+    "gin": "print the absolute path of one of our gin files, or list them",
+    "run": "run a module of Metamon's with our rewards, spaces and models known to it",
+    "finetune": "finetune a Metamon model with the reward that is asked for; takes Metamon's flags",
+    "evaluate": "win rates of a Metamon model against Metamon's baselines",
+    "benchmark": "measure speed, with ratios taken in one run",
+    "cache": "keep the finished arrays of a data set in memory-mapped files",
+    "download": "Metamon's own data sets, by its downloader; without a NAME: list them",
+    "download_pokechamp": "PokéChamp's human battles as raw replays for Metamon's parser",
+    "parse_replays": "raw replays to trajectories, with Metamon's own parser",
+    "audit": "judge trajectories or raw replays: are they fit to train?",
+    "filter_selfplay_data": "set bad battles aside, link good ones",
+    "filter": "the same as filter_selfplay_data",
 }
-"""Command -> the module whose `add_parsers` registers it."""
+"""Command -> the line about it in `metamon-ext --help`, which heads its own help too."""
 
 
-def build_parser(modules: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser of all commands that these modules register."""
+def _register(command: str, commands: Any) -> None:
+    """Import the module of a command and let it add its parser."""
+    match command:
+        case "quickstart":
+            from metamon_ext.lite.quickstart import add_parsers
+        case "train":
+            from metamon_ext.lite.commands import add_parsers
+        case "play":
+            from metamon_ext.arena.play import add_parsers
+        case "generate_selfplay_data":
+            from metamon_ext.arena.generate import add_parsers
+        case "gate":
+            from metamon_ext.league.gate import add_parsers
+        case "self_play_tournament":
+            from metamon_ext.league.self_play_tournament import add_parsers
+        case "calculate_elo":
+            from metamon_ext.league.calculate_elo import add_parsers
+        case "visualize_results":
+            from metamon_ext.league.visualize_results import add_parsers
+        case "models" | "setup":
+            from metamon_ext.arena.commands import add_parsers
+        case "doctor":
+            from metamon_ext.doctor.command import add_parsers
+        case "gin" | "run" | "finetune":
+            from metamon_ext.upstream.commands import add_parsers
+        case "evaluate":
+            from metamon_ext.upstream.evaluate import add_parsers
+        case "benchmark":
+            from metamon_ext.arena.benchmark import add_parsers
+        case "cache":
+            from metamon_ext.data.cache_commands import add_parsers
+        case "download":
+            from metamon_ext.upstream.download import add_parsers
+        case "download_pokechamp":
+            from metamon_ext.data.pokechamp import add_parsers
+        case "parse_replays":
+            from metamon_ext.upstream.parse_replays import add_parsers
+        case "audit":
+            from metamon_ext.data.commands import add_parsers
+        case "filter_selfplay_data" | "filter":
+            from metamon_ext.arena.filtering import add_parsers
+    add_parsers(commands)
+    commands.choices[command].description = COMMANDS[command]
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of one command, or else a parser that knows the names of all of them."""
     parser = argparse.ArgumentParser(prog="metamon-ext", description=metamon_ext.__doc__)
     parser.add_argument("--version", action="version", version=metamon_ext.__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in modules:
-        importlib.import_module(module).add_parsers(commands)
+    if command is not None:
+        _register(command, commands)
+    else:
+        for name, text in COMMANDS.items():
+            commands.add_parser(name, help=text)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. 0: done, 1: a check failed or the run stopped, 2: bad input, 130: Ctrl-C,
-    141: nobody reads the answer any more."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    # Only the module of the command that is asked for is imported; all of them for `--help`.
-    known = COMMANDS.get(argv[0]) if argv else None
-    modules = [known] if known else list(dict.fromkeys(COMMANDS.values()))
+    """Run a command.
+
+    Returns:
+        0: success. 1: a failed check, or a run that was stopped or interrupted. 2: bad input.
+        141: the reader of standard output is gone, as with `| head`.
+    """
     try:
-        args = build_parser(modules).parse_args(argv)
-        exit_code = args.run(args)
-        sys.stdout.flush()
-        return exit_code
+        _prepare_streams()
+        try:
+            return _run(sys.argv[1:] if argv is None else list(argv))
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         line = str(error).partition("\n  In call to configurable")[0]  # as gin adds
-        print(f"metamon-ext: {line}", file=sys.stderr)
-        return error.exit_code
-    except PermissionError as error:
-        print(f"metamon-ext: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        return _fail(line, error.exit_code)
     except KeyboardInterrupt:
-        print("metamon-ext: interrupted; what is written is whole", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail("Interrupted. All files on disk are complete.", 1)
+    except BrokenPipeError:
+        _discard_output()
         return 141
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        return _fail(str(cannot_write(error.filename, error)), 2)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        with suppress(OSError):
+            sys.stdout.flush()
+        _discard_output()
+        stopped = cannot_write(error.filename or "standard output or a temporary file", error)
+        return _fail(str(stopped), stopped.exit_code)
+
+
+def _run(argv: list[str]) -> int:
+    for argument in argv:
+        _need_text(argument)
+    command = next((word for word in argv if not word.startswith("-")), None)
+    if command in COMMANDS:
+        args = build_parser(command).parse_args(argv)
+        exit_code: int = args.run(args)
+        return exit_code
+    if command is not None:
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"Unknown command {command!r}.{hint} Run metamon-ext --help for the list.")
+    build_parser().parse_args(argv)  # prints the help or the version, or that a command is missing
+    return 2
+
+
+def _need_text(argument: str) -> None:
+    """Raises UserError for bytes that are no text: neither JSON nor SQLite can hold them."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        fix = "rename it" if encoding == "utf-8" else "set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
+        raise UserError(f"argument {argument!r} is not {encoding} text: {fix}") from None
+
+
+def _prepare_streams() -> None:
+    """Open what was closed, and print what an encoding lacks as a backslash escape."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fail(line: str, exit_code: int) -> int:
+    print(f"metamon-ext: {line}", file=sys.stderr)
+    return exit_code
+
+
+def _discard_output() -> None:
+    """Send what is left in the buffer of standard output nowhere, so that exiting cannot fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

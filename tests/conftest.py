@@ -65,7 +65,7 @@ def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 def cli_command(args: Sequence[object]) -> list[str]:
     """`metamon-ext ARGS...` with this interpreter."""
-    return [sys.executable, "-m", "metamon_ext.cli", *map(str, args)]
+    return [sys.executable, "-m", "metamon_ext", *map(str, args)]
 
 
 def on_a_full_disk(command: Sequence[str], room: int) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,16 +151,6 @@ def test_json_holds_what_is_promised(cli: Cli) -> None:
     answer = json.loads(cli(*PLAY, "--json").stdout.splitlines()[-1])
     promised = "battles p1_wins p2_wins ties unfinished decisions seconds decisions_per_second"
     assert {*promised.split(), "battles_per_second", "digest"} <= set(answer)
-
-
-def test_help_does_not_wait_for_torch() -> None:
-    """It imports the modules of all commands, and so does a command that is spelt wrongly."""
-    code = "import sys; from metamon_ext.cli import COMMANDS, build_parser; "
-    code += "build_parser(list(dict.fromkeys(COMMANDS.values()))); print(*sys.modules)"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert not {"torch", "matplotlib", "pandas"} & set(answer.stdout.split())
 
 
 def test_an_answer_that_nobody_reads_to_its_end_is_no_error() -> None:

@@ -13,7 +13,6 @@ import lz4.frame
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from metamon_ext.data.audit import audit
 from metamon_ext.data.audit_report import print_audit
@@ -21,6 +20,7 @@ from metamon_ext.data.commands import add_parsers
 from metamon_ext.data.judge import REASONS, judge
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import UserError
+from metamon_ext.terminal import console
 from tests.helpers_replays import (
     PLACEHOLDER,
     make_pokechamp,
@@ -256,7 +256,7 @@ def test_the_table_shows_reasons_and_examples(tmp_path: Path) -> None:
     strange = tmp_path / "[red] \udcff.json"
     strange.touch()
     output = io.StringIO()
-    print_audit(Console(file=output, width=100), audit([tmp_path]))
+    print_audit(console(file=output, width=100), audit([tmp_path]))
     for expected in ("1 of 2 files are good", "not_json", "[red] ?.json: ", "after quarantine"):
         assert expected in output.getvalue()
 
@@ -314,7 +314,7 @@ def test_formats_that_lie_side_by_side_are_named(tmp_path: Path) -> None:
     report = audit([tmp_path])
     assert report.mixed_folders == {str(tmp_path / "mixed"): ["gen1ou", "gen2ou"]}
     output = io.StringIO()
-    print_audit(Console(file=output, width=100), report)
+    print_audit(console(file=output, width=100), report)
     assert "mixed holds gen1ou, gen2ou side by side" in output.getvalue()
 
 

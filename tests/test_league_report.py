@@ -13,13 +13,13 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from metamon_ext.errors import UserError
 from metamon_ext.league import figures
 from metamon_ext.league.games import Game
 from metamon_ext.league.ratings import Rating
 from metamon_ext.league.report import duration, print_tables, write_report
+from metamon_ext.terminal import console
 
 HOSTILE = '<script>alert("$title")</script>[red]$\\frac{$'
 PLAYERS = [HOSTILE, "binary_advantage", "random"]
@@ -132,11 +132,11 @@ def test_nothing_is_left_but_the_answer(report):
 def test_terminal_tables_show_names_whole_and_markup_as_text(report):
     _, ratings = report
     out = io.StringIO()
-    print_tables(Console(file=out, width=200), ratings, league(PLAYERS), {("random", HOSTILE): 2})
+    print_tables(console(file=out, width=200), ratings, league(PLAYERS), {("random", HOSTILE): 2})
     assert out.getvalue().count(HOSTILE) == 3
     assert re.search(r"random .*│ +2 │", out.getvalue())
     narrow = io.StringIO()
-    print_tables(Console(file=narrow, width=70), ratings, league(PLAYERS), {})
+    print_tables(console(file=narrow, width=70), ratings, league(PLAYERS), {})
     assert "…" not in narrow.getvalue()
 
 

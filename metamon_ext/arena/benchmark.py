@@ -27,7 +27,7 @@ _ALONE = Path(__file__).with_name("simulator_alone.js")
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext benchmark`."""
-    parser = commands.add_parser("benchmark", help="measure, with ratios taken in one run")
+    parser = commands.add_parser("benchmark")
     benchmarks = parser.add_subparsers(dest="benchmark", metavar="WHAT", required=True)
     arena = benchmarks.add_parser("arena", help="battles a second, against the simulator alone")
     add_seat_arguments(arena)

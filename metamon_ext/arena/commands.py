@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from metamon_ext.arena.policy import HEURISTICS
 from metamon_ext.arena.simulator import find_node, find_simulator, install_simulator
 from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.terminal import print_json
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the commands of this module."""
-    models = commands.add_parser("models", help="list the policies that can sit in a seat here")
+    models = commands.add_parser("models")
     models.add_argument(
         "--save_dir",
         type=Path,
@@ -24,9 +24,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     models.add_argument("--json", action="store_true")
     models.set_defaults(run=list_models)
-    setup = commands.add_parser(
-        "setup", help="install the simulator from npm into our cache folder"
-    )
+    setup = commands.add_parser("setup")
     setup.set_defaults(run=set_up)
 
 
@@ -38,7 +36,7 @@ def list_models(args: argparse.Namespace) -> int:
         metamon = importlib.import_module("metamon_ext.upstream.seats").describe()
     if args.json:
         known = {"heuristics": list(HEURISTICS), "checkpoints": checkpoints, "metamon": metamon}
-        print(json.dumps(known))
+        print_json(known)
         return 0
     _print_names(
         "Heuristics of poke-env; ?epsilon=0.1 adds one random legal action in ten", HEURISTICS

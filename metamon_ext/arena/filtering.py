@@ -7,20 +7,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from metamon_ext.arena.store import RESULTS, query_results
 from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.data.audit_report import print_reasons
 from metamon_ext.data.filter import BattleRecord, FilterRules, RecordOf, filter_trajectories
-from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName, to_json
+from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName
+from metamon_ext.terminal import console, print_json
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext filter_selfplay_data`, and `filter`, the same in short."""
-    parser = commands.add_parser(
-        "filter_selfplay_data", aliases=["filter"], help="set bad battles aside, link good ones"
-    )
+    parser = commands.add_parser("filter_selfplay_data", aliases=["filter"])
     parser.add_argument("--input_dir", type=Path, required=True, help="is only read")
     parser.add_argument("--output_dir", type=Path, required=True, help="gets {format}/ folders")
     parser.add_argument(
@@ -62,10 +59,9 @@ def run(args: argparse.Namespace) -> int:
         dry_run=args.dry_run,
     )
     if args.json:
-        print(to_json(stats).decode())
+        print_json(stats)
     else:
-        console = Console()
-        print_reasons(console, report)
+        print_reasons(console(), report)
         if lost := stats["files_without_record"]:
             print(
                 f"{lost:,} files have no results.sqlite of their battle beside them: decisions "

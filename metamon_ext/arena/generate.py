@@ -22,8 +22,9 @@ from metamon_ext.arena.schedule import BattleSpec, battle, derive
 from metamon_ext.arena.simulator import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arguments import positive
-from metamon_ext.data.trajectory import MANIFEST, to_json, write_json
+from metamon_ext.data.trajectory import MANIFEST, write_json
 from metamon_ext.errors import RunStopped, UserError, cannot_write
+from metamon_ext.terminal import print_json
 
 PACKAGES = ("metamon", "amago", "poke-env", "torch")
 
@@ -33,9 +34,7 @@ Draw = Callable[[int], tuple[str, str]]
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext generate_selfplay_data`."""
-    parser = commands.add_parser(
-        "generate_selfplay_data", help="battles of a model, of two, or of a weighted population"
-    )
+    parser = commands.add_parser("generate_selfplay_data")
     parser.add_argument("--model", help="a policy: see `metamon-ext models`")
     parser.add_argument("--opponent_model", help="default: the model itself")
     parser.add_argument(
@@ -91,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if stopped:
         raise stopped
     if args.json:
-        print(to_json(about).decode())
+        print_json(about)
     else:
         print(
             f"{about['battles']} battles, {about['trajectories']} trajectories in "

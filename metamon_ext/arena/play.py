@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 import time
 from collections import Counter
@@ -13,9 +12,6 @@ from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import track
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.policy import identify
@@ -27,6 +23,7 @@ from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_form
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.terminal import print_json, track
 
 
 def prepare(battle_format: str, team_set: str = "sample") -> tuple[BattleFormat, list[Team], str]:
@@ -67,12 +64,9 @@ def play_missing(
     missing: Sequence[BattleSpec], pool: Pool, store: ResultStore | None, what: str
 ) -> dict[str, BattleResult]:
     """Play battles and keep each result as it comes. Returns the results by battle key."""
-    console = Console(stderr=True)
     results: dict[str, BattleResult] = {}
     with closing(pool.play(missing)) as played:
-        for spec, result in track(
-            played, what, total=len(missing), console=console, disable=not console.is_terminal
-        ):
+        for spec, result in track(played, what, total=len(missing)):
             results[spec.key] = result
             if store:
                 store.add(spec, result)
@@ -135,7 +129,7 @@ def add_seat_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext play`."""
-    parser = commands.add_parser("play", help="play battles between two policies")
+    parser = commands.add_parser("play")
     parser.add_argument("--p1", required=True, help="a policy: see `metamon-ext models`")
     parser.add_argument("--p2", required=True)
     parser.add_argument("--battles", type=positive, default=100)
@@ -186,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
     if store:
         store.close()
     if args.json:
-        print(json.dumps(summary))
+        print_json(summary)
     else:
         _print_summary(args, summary, played)
     return say_unfinished(results[spec.key] for spec in specs)

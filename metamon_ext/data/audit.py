@@ -9,14 +9,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.judge import Verdict, judge
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.quarantine import Quarantine
 from metamon_ext.data.sources import Records, data_files, holds_many, records, sample
+from metamon_ext.terminal import track
 
 PROBE = 1000
 """Records that are looked at before all others: are they nothing but placeholders?"""
@@ -89,9 +87,7 @@ def judge_all(
     """
     seen: set[bytes] = set()
     verdicts = map_in_order(judge, sources, workers)
-    stderr = Console(stderr=True)
-    hidden = not (show_progress and stderr.is_terminal)
-    for verdict in track(verdicts, "judging", total=total, console=stderr, disable=hidden):
+    for verdict in track(verdicts, "judging", total, show_progress):
         if verdict.digest in seen:
             detail = "the same content as a file before it"
             verdict = replace(verdict, reason="duplicate", detail=detail)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from metamon_ext.data.judge import REASONS, REPLAY, TRAJECTORY, Verdict
 
@@ -153,7 +154,7 @@ def print_audit(console: Console, report: AuditReport) -> None:
     """Show what is in the files, what is wrong with them, and the verdict."""
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
 
     found = report.to_dict()
     sampled = " (a sample)" if report.sampled else ""
@@ -192,7 +193,7 @@ def print_audit(console: Console, report: AuditReport) -> None:
     print_reasons(console, report)
     if report.placeholders:
         say(placeholder_words(report.files))
-    console.print(f"Verdict: [bold]{report.verdict}[/bold]")
+    console.print(Text.assemble("Verdict: ", (report.verdict, "bold")))
 
 
 def print_reasons(console: Console, report: AuditReport) -> None:
@@ -205,4 +206,4 @@ def print_reasons(console: Console, report: AuditReport) -> None:
     console.print(table)
     for reason, _ in report.reasons.most_common():
         for example in report.examples[reason]:
-            console.print(f"{reason}: {example}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{reason}: {example}", soft_wrap=True)

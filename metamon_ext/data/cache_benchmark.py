@@ -215,7 +215,7 @@ def open_and_tell(folder: str) -> None:
 def _play(folder: Path) -> Path:
     """Battles of the arena's own players. Raises UserError where they cannot be played."""
     words = ["--p1", "simple_heuristics", "--p2", "simple_heuristics", "--battles", "150"]
-    command = [sys.executable, "-m", "metamon_ext.cli", "play", *words]
+    command = [sys.executable, "-m", "metamon_ext", "play", *words]
     done = subprocess.run([*command, "--save_trajectories_to", folder], stdout=subprocess.DEVNULL)
     if done.returncode != 0:
         raise UserError("no battles could be played to measure with: give a folder of some")

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from metamon_ext.data.cache import Featurizer, Header
 from metamon_ext.data.cache_files import ARCHIVE, Stamp, read_text, stamp_of
@@ -19,6 +17,7 @@ from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.sources import Record
 from metamon_ext.data.trajectory import TrajectoryError, decode
 from metamon_ext.errors import UserError
+from metamon_ext.terminal import track
 
 CHUNK = 16
 
@@ -76,9 +75,7 @@ def build(
         new = [one for one in stamped if not writer.is_set_aside(*one)]
         job = (source, featurizer, keep_cut_off)
         made = map_in_order(_make, new, workers, CHUNK, _begin, job)
-        stderr = Console(stderr=True)
-        hidden = not (show_progress and stderr.is_terminal)
-        for one in track(made, "caching", total=len(new), console=stderr, disable=hidden):
+        for one in track(made, "caching", len(new), show_progress):
             writer.add(one.name, one.stamp, one.verdict, one.rows)
         writer.header.folders.update(found.stamps)
         writer.commit()

@@ -9,13 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.cache import Header
 from metamon_ext.data.cache_build import build
 from metamon_ext.data.cache_verify import verify
 from metamon_ext.errors import UserError
+from metamon_ext.terminal import print_json
 
 FEATURIZERS = {
     "metamon": ("metamon_ext.upstream.cache", "MetamonFeaturizer"),
@@ -25,14 +24,13 @@ LITE_SPACE = "MatchupObservationSpace"
 FAULTS_SHOWN = 20
 
 
-def add_parsers(subparsers: Any) -> None:
+def add_parsers(commands: Any) -> None:
     """Add the command to what `ArgumentParser.add_subparsers` gave."""
-    text = "keep the finished arrays of a data set in memory-mapped files"
-    cache = subparsers.add_parser("cache", help=text, description=text)
-    commands = cache.add_subparsers(dest="cache", metavar="WHAT", required=True)
+    cache = commands.add_parser("cache")
+    actions = cache.add_subparsers(dest="cache", metavar="WHAT", required=True)
 
     text = "make a cache, or add what is new; a killed build goes on where it was"
-    parser = commands.add_parser("build", help=text, description=text)
+    parser = actions.add_parser("build", help=text, description=text)
     parser.add_argument("path", type=Path, help="a folder of trajectories, as Metamon reads it")
     parser.add_argument("--output", type=Path, required=True, metavar="CACHE.mmap")
     parser.add_argument(
@@ -52,7 +50,7 @@ def add_parsers(subparsers: Any) -> None:
     parser.set_defaults(run=run_build)
 
     text = "check all checksums and files, and compare every Nth trajectory with Metamon's loader"
-    parser = commands.add_parser("verify", help=text, description=text)
+    parser = actions.add_parser("verify", help=text, description=text)
     parser.add_argument("path", type=Path, metavar="CACHE")
     parser.add_argument("--every", type=positive, default=100, metavar="N")
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
@@ -73,7 +71,7 @@ def run_build(args: argparse.Namespace) -> int:
         args.path, args.output, featurizer, args.workers, args.keep_cut_off, show_progress=True
     )
     if args.json:
-        print(orjson.dumps(report).decode())
+        print_json(asdict(report))
     else:
         for reason, files in report.set_aside.items():
             print(f"set aside: {files:,} {reason}", file=sys.stderr)
@@ -89,7 +87,7 @@ def run_verify(args: argparse.Namespace) -> int:
     kind = Header.read(args.path).definition.get("featurizer")
     report = verify(args.path, featurizer_class(str(kind)).of_cache(args.path), args.every, True)
     if args.json:
-        print(orjson.dumps(asdict(report)).decode())
+        print_json(asdict(report))
     else:
         for fault in report.faults[:FAULTS_SHOWN]:
             print(fault)

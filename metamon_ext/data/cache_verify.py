@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from metamon_ext.data.cache import Cache, Featurizer
 from metamon_ext.data.cache_source import changed, difference, with_reference
+from metamon_ext.terminal import track
 
 
 @dataclass
@@ -33,9 +31,7 @@ def verify(
     cache = Cache(folder)
     cache.header.refuse(folder, featurizer.definition, featurizer.row)
     report = VerifyReport()
-    stderr = Console(stderr=True)
-    hidden = not (show_progress and stderr.is_terminal)
-    for i in track(range(len(cache)), "verifying", console=stderr, disable=hidden):
+    for i in track(range(len(cache)), "verifying", len(cache), show_progress):
         report.trajectories += 1
         trouble = changed(cache, i)
         if not cache.is_whole(i):

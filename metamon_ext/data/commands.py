@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import orjson
-from rich.console import Console
 
 from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.audit import audit
 from metamon_ext.data.audit_report import print_audit
+from metamon_ext.terminal import console, print_json
 
 
-def add_parsers(subparsers: Any) -> None:
-    """Add the command to what `ArgumentParser.add_subparsers` gave."""
-    parser = _add(
-        subparsers, "audit", run_audit, "judge trajectories or raw replays: are they fit to train?"
-    )
+def add_parsers(commands: Any) -> None:
+    """Register `metamon-ext audit`."""
+    parser = commands.add_parser("audit")
     parser.add_argument(
         "paths",
         nargs="+",
@@ -37,18 +32,11 @@ def add_parsers(subparsers: Any) -> None:
     parser.add_argument(
         "--forbid_usernames", action="store_true", help="real names and chat are faults"
     )
-
-
-def _add(
-    subparsers: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
     parser.add_argument(
         "--workers", type=positive, default=default_workers(), help="processes; default: one a core"
     )
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
-    parser.set_defaults(run=run)
-    return parser
+    parser.set_defaults(run=run_audit)
 
 
 def run_audit(args: argparse.Namespace) -> int:
@@ -62,7 +50,7 @@ def run_audit(args: argparse.Namespace) -> int:
         forbid_usernames=args.forbid_usernames,
     )
     if args.json:
-        print(orjson.dumps(report.to_dict()).decode())
+        print_json(report.to_dict())
     else:
-        print_audit(Console(), report)
+        print_audit(console(), report)
     return 1 if report.verdict == "unusable" else 0

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.progress import track
 
 from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.audit_report import AuditReport, placeholder_words, print_reasons
@@ -30,6 +28,7 @@ from metamon_ext.data.sources import Record, Records, data_files, records
 from metamon_ext.data.trajectory import TrajectoryError, parse_json
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.locks import lock_folder
+from metamon_ext.terminal import console, print_json, track
 
 DATASET = "milkkarten/pokechamp"
 
@@ -91,9 +90,7 @@ def download(
             if source is not None:
                 stream = islice(stream, journal.report.files, None)
             results = map_in_order(partial(prepare, wanted=wanted), stream, workers)
-            stderr = Console(stderr=True)
-            hidden = not (show_progress and stderr.is_terminal)
-            for result in track(results, "reading", total=None, console=stderr, disable=hidden):
+            for result in track(results, "reading", show=show_progress):
                 journal.take(result)
                 if max_games is not None and journal.kept >= max_games:
                     break
@@ -151,8 +148,7 @@ def _hub_records(datasets: Any, revision: str | None, skip: int) -> Iterator[Rec
 
 def add_parsers(commands: Any) -> None:
     """Register `metamon-ext download_pokechamp`."""
-    text = "PokéChamp's human battles as raw replays for Metamon's parser"
-    parser = commands.add_parser("download_pokechamp", help=text, description=text)
+    parser = commands.add_parser("download_pokechamp")
     parser.add_argument("--output-dir", "--output_dir", type=Path, required=True)
     parser.add_argument("--max-games", "--max_games", type=positive, help="stop at so many battles")
     parser.add_argument(
@@ -181,13 +177,8 @@ def run(args: argparse.Namespace) -> int:
         raise RunStopped(placeholder_words(report.files))
     if args.json:
         counts = {"read": report.files, "kept": report.usable_files, "dropped": report.reasons}
-        print(orjson.dumps(counts).decode())
+        print_json(counts)
     else:
-        console = Console()
-        print_reasons(console, report)
-        console.print(
-            f"Kept {report.usable_files:,} of {report.files:,} battles in {args.output_dir}.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        print_reasons(console(), report)
+        print(f"Kept {report.usable_files:,} of {report.files:,} battles in {args.output_dir}.")
     return 0 if report.usable_files else 1

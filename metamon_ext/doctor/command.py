@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from metamon_ext.doctor import machine, stack, trial
 from metamon_ext.doctor.environment import Check, Environment
+from metamon_ext.terminal import console, print_json
 
-MARKS = {
-    "ok": "[green]ok[/green]",
-    "absent": "[dim]absent[/dim]",
-    "warning": "[yellow]warning[/yellow]",
-    "broken": "[red]broken[/red]",
-}
+COLORS = {"ok": "green", "absent": "dim", "warning": "yellow", "broken": "red"}
 
 
 def add_parsers(commands: Any) -> None:
     """Register `metamon-ext doctor`."""
-    text = "check this machine and what is installed; the cure stands beside every failure"
-    parser = commands.add_parser("doctor", help=text, description=text)
+    parser = commands.add_parser("doctor")
     parser.add_argument(
         "--comprehensive",
         action="store_true",
@@ -52,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     checks = examine(Environment.here(), args.comprehensive)
     broken = any(check.status == "broken" for check in checks)
     if args.json:
-        print(json.dumps({"ok": not broken, "checks": [asdict(check) for check in checks]}))
+        print_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
     else:
         print_table(checks)
     return int(broken)
@@ -65,9 +58,8 @@ def print_table(checks: Sequence[Check]) -> None:
     for column in ("check", "", "found", *(["cure"] if ill else [])):
         table.add_column(column, overflow="fold")
     for check in checks:
-        cure = [escape(check.cure) if check in ill else ""] if ill else []
-        table.add_row(check.name, MARKS[check.status], escape(check.found), *cure)
-    console = Console()
-    console.print(table)
+        cure = [check.cure if check in ill else ""] if ill else []
+        table.add_row(check.name, Text(check.status, COLORS[check.status]), check.found, *cure)
+    console().print(table)
     broken = sum(check.status == "broken" for check in ill)
-    console.print(f"{broken} broken, {len(ill) - broken} warnings")
+    print(f"{broken} broken, {len(ill) - broken} warnings")

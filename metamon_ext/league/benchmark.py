@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from metamon_ext.arguments import positive, seed_value
 from metamon_ext.league.adaptive import allocate, decided
 from metamon_ext.league.ratings import ELO_PER_NAT, maximise
 from metamon_ext.league.sprt import SCORES, Sprt, expected_score
+from metamon_ext.terminal import console, print_json, track
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -58,15 +56,14 @@ def run(args: argparse.Namespace) -> int:
     own battles (head to head), or from Bradley-Terry ratings of all battles.
     """
     rows: list[dict[str, Any]] = []
-    progress = track(POPULATIONS, "populations", console=Console(stderr=True))
-    for number, (players, spread) in enumerate(progress):
+    for number, (players, spread) in enumerate(track(POPULATIONS, "populations", len(POPULATIONS))):
         rng = np.random.default_rng([args.seed, number])
         elo = rng.normal(0, spread, (args.leagues, players))
         for row in compare(elo, args.error, args.indifference, rng):
             rows.append({"players": players, "spread": spread, **row})
     if args.json:
         names = ("error", "indifference", "leagues", "seed")
-        print(json.dumps({name: getattr(args, name) for name in names} | {"results": rows}))
+        print_json({name: getattr(args, name) for name in names} | {"results": rows})
     else:
         _print_table(rows)
     return 0
@@ -217,7 +214,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             f"{row['than_ratings']:.0%}",
             f"{row['than_head_to_head']:.0%}",
         )
-    Console().print(table)
+    console().print(table)
     print(
         "Battles a matchup; error rate; battles as a share of those of the fixed round robin with"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from metamon_ext.data.trajectory import write_json
 from metamon_ext.errors import UserError, cannot_write
@@ -25,6 +24,7 @@ from metamon_ext.league.ratings import Rating, bradley_terry
 from metamon_ext.league.report import Matchup, matchups, matrix
 from metamon_ext.league.results import Results, read_tournament
 from metamon_ext.league.standings import Standing, standings, write_csv, write_standings
+from metamon_ext.terminal import console, print_json
 
 FILES = ("ratings.json", "progression.csv", "matchup_matrix.csv", "statistics.csv")
 
@@ -50,8 +50,7 @@ class Rated:
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext calculate_elo`."""
-    text = "ratings of a tournament's players, with intervals"
-    parser = commands.add_parser("calculate_elo", help=text, description=text)
+    parser = commands.add_parser("calculate_elo")
     add_rating_arguments(parser)
     parser.add_argument(
         "--output_prefix",
@@ -113,11 +112,11 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise cannot_write(f"{prefix}_*", error) from None
     if args.json:
-        print(orjson.dumps(content).decode())
+        print_json(content)
         return 0
-    print_standings(Console(), rated.table)
+    print_standings(console(), rated.table)
     for note in rated.results.notes:
-        Console(stderr=True).print(f"Note: {note}", markup=False, highlight=False)
+        print(f"Note: {note}", file=sys.stderr)
     print(f"{len(rated.results.games):,} battles rated. Written: {prefix}_ with {', '.join(FILES)}")
     return 0
 
@@ -171,7 +170,7 @@ def print_standings(console: Console, table: Sequence[Standing]) -> None:
     for row in table:
         shown.add_row(
             str(row.rank),
-            Text(row.player),
+            row.player,
             f"{row.elo:.0f}",
             f"{row.low:.0f} to {row.high:.0f}",
             "" if row.superiority is None else percent(row.superiority),

@@ -7,14 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from metamon_ext.arena.conditions import add_condition_arguments
 from metamon_ext.arguments import positive
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.league.rounds import Sequential
 from metamon_ext.league.self_play_tournament import play_tournament
 from metamon_ext.league.sprt import Sprt
+from metamon_ext.terminal import print_json
 
 LOOK = 16
 """Mirrored pairs between two looks: as many battles as two workers hold."""
@@ -22,7 +21,7 @@ LOOK = 16
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext gate`."""
-    parser = commands.add_parser("gate", help="is the candidate better? exit code 0 or 1")
+    parser = commands.add_parser("gate")
     parser.add_argument("--candidate", required=True, help="a policy: see `metamon-ext models`")
     parser.add_argument("--base", required=True, help="the policy that it must beat")
     parser.add_argument("--elo0", type=float, default=0.0, help="not better: this much, or less")
@@ -53,7 +52,10 @@ def run(args: argparse.Namespace) -> int:
         reasons = "; ".join(sorted({row.reason for row in rows if row.reason}))
         raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --max_battles'}")
     answer = answer_of(content)
-    print(orjson.dumps(answer).decode() if args.json else sentence(answer, test))
+    if args.json:
+        print_json(answer)
+    else:
+        print(sentence(answer, test))
     return 0 if answer["verdict"] == "better" else 1
 
 

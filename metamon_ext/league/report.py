@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from metamon_ext.data.trajectory import whole_file, write_json
 from metamon_ext.errors import UserError
@@ -193,7 +192,7 @@ def print_tables(
         table.add_column(head, justify="right", no_wrap=True)
     for rank, r in enumerate(ratings, 1):
         row = (f"{r.rating:.0f}", f"{r.low:.0f} to {r.high:.0f}", f"{r.games:,}")
-        table.add_row(str(rank), Text(r.player), *row)
+        table.add_row(str(rank), r.player, *row)
     console.print(table)
     found = matchups(ratings, games, unfinished)
     if len(found) > SHORT:
@@ -203,7 +202,7 @@ def print_tables(
     for head in FIGURES:
         table.add_column(head, justify="right", no_wrap=True)
     for m in found:
-        table.add_row(Text(m.player), Text(m.opponent), *_figures_of(m))
+        table.add_row(m.player, m.opponent, *_figures_of(m))
     console.print(table)
 
 

@@ -9,8 +9,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from metamon_ext.arena.commands import list_models
 from metamon_ext.arena.conditions import Conditions, add_condition_arguments
 from metamon_ext.arena.play import say_unfinished
@@ -18,7 +16,7 @@ from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arguments import positive
-from metamon_ext.data.trajectory import TOURNAMENT_RESULTS, to_json, write_json
+from metamon_ext.data.trajectory import TOURNAMENT_RESULTS, write_json
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.league.exports import results_of, write_battle_logs
 from metamon_ext.league.ratings import bradley_terry
@@ -35,6 +33,7 @@ from metamon_ext.league.rounds import (
 )
 from metamon_ext.league.sprt import Sprt, pentanomial
 from metamon_ext.league.tournament import games_of
+from metamon_ext.terminal import console, print_json
 
 LOOK = 8
 """Mirrored pairs between two looks at a matchup."""
@@ -42,7 +41,7 @@ LOOK = 8
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext self_play_tournament`."""
-    parser = commands.add_parser("self_play_tournament", help="who is better, of many players")
+    parser = commands.add_parser("self_play_tournament")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="see --list_models")
     parser.add_argument("--list_models", action="store_true", help="who can play here")
     parser.add_argument("--save_dir", type=Path, default=Path("runs"), help="for --list_models")
@@ -91,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         args, args.models, args.output_dir, plan_of(args, pairings), settings, trajectories
     )
     if args.json:
-        print(to_json(content).decode())
+        print_json(content)
     else:
         _report(args, rows, content)
     return say_unfinished(rows)
@@ -182,7 +181,7 @@ def verdicts_of(plan: Plan, rows: Sequence[BattleRow]) -> dict[Pairing, dict[str
 
 def _report(args: argparse.Namespace, rows: Sequence[BattleRow], content: dict[str, Any]) -> None:
     games, unfinished = games_of(rows)
-    print_tables(Console(), bradley_terry(games), games, unfinished)
+    print_tables(console(), bradley_terry(games), games, unfinished)
     for verdict in content["sprt"]:
         line = f"{verdict['player']} - {verdict['opponent']}: {verdict['verdict']}"
         if "elo" in verdict:

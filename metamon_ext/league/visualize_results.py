@@ -36,8 +36,7 @@ COLUMNS = (
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext visualize_results`."""
-    text = "pictures and a report of a tournament"
-    parser = commands.add_parser("visualize_results", help=text, description=text)
+    parser = commands.add_parser("visualize_results")
     add_rating_arguments(parser)
     parser.add_argument("--output_dir", type=Path, help="else DIR/visualizations")
     parser.set_defaults(run=run)

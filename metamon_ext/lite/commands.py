@@ -9,10 +9,9 @@ from typing import Any
 from metamon_ext.arguments import positive, run_name, seed_value
 
 
-def add_parsers(subparsers: Any) -> None:
+def add_parsers(commands: Any) -> None:
     """Add the command to what `ArgumentParser.add_subparsers` gave."""
-    text = "train the small built-in learner, for trying things out, on a folder of trajectories"
-    parser = subparsers.add_parser("train", help=text, description=text)
+    parser = commands.add_parser("train")
     add = parser.add_argument
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--data_dir", type=Path, help="a folder of filtered trajectory files")

@@ -17,7 +17,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.text import Text
 
 from metamon_ext.arena.play import add_seat_arguments, play_all, prepare, team_set_id
 from metamon_ext.arena.schedule import matchup
@@ -36,6 +36,7 @@ from metamon_ext.league.tournament import games_of
 from metamon_ext.lite.config import read_gin_config
 from metamon_ext.lite.training_log import LOG
 from metamon_ext.locks import lock_folder
+from metamon_ext.terminal import console
 
 RULES, CARELESS = "simple_heuristics", "simple_heuristics?epsilon=0.4"
 MIXTURE = {
@@ -64,12 +65,10 @@ KINDS = {
     "simple_heuristics": "hand-written rules, poke-env",
 }
 
-console = Console(stderr=True)
-
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext quickstart`."""
-    parser = commands.add_parser("quickstart", help="the whole loop on a laptop in minutes")
+    parser = commands.add_parser("quickstart")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"))
     add_seat_arguments(parser)
     parser.add_argument(
@@ -119,7 +118,7 @@ class Quickstart:
         """Audit the trajectories, and set aside what should not be learned from."""
         raw = self.folder / "selfplay" / "trajectories"
         report, _ = filter_trajectories(raw, self.data, FilterRules(min_decisions=2), self.workers)
-        print_audit(console, report)
+        print_audit(console(stderr=True), report)
         if report.verdict == "unusable":
             raise UserError(f"the trajectories in {raw} are unusable: see the audit above")
 
@@ -173,10 +172,9 @@ class Quickstart:
             notes=notes(len(recorded), self.data),
             kinds=KINDS,
         )
-        out = Console()
-        print_tables(out, ratings, games, unfinished)
+        print_tables(console(), ratings, games, unfinished)
         for sentence in findings(games):
-            out.print(sentence)
+            console().print(sentence)
 
 
 def findings(games: Sequence[Game]) -> list[str]:
@@ -248,16 +246,16 @@ def run(args: argparse.Namespace) -> int:
 
 def run_stages(loop: Quickstart, stages: Sequence[tuple[str, Callable[[], None]]]) -> int:
     """Run each stage, and write the report."""
-    folder = loop.folder
+    folder, stderr = loop.folder, console(stderr=True)
     timing = folder / "stages.json"
     seconds = json.loads(timing.read_text()) if timing.is_file() else {}
     for i, (name, stage) in enumerate(stages, start=1):
-        console.print(f"[bold]{i}/{len(stages) + 1}  {name}[/bold]")
+        stderr.print(Text(f"{i}/{len(stages) + 1}  {name}", "bold"))
         started = time.perf_counter()
         stage()
         seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
         write_json(timing, seconds)
-    console.print(f"[bold]{len(stages) + 1}/{len(stages) + 1}  Report[/bold]")
+    stderr.print(Text(f"{len(stages) + 1}/{len(stages) + 1}  Report", "bold"))
     started = time.perf_counter()
     loop.report(seconds)
     took = ", ".join(f"{name.lower()} {duration(s)}" for name, s in seconds.items())

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Any
 
 import gin
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError
+from metamon_ext.terminal import plain, progress_bar
 
 LOG = "training_log.csv"
 
@@ -36,13 +36,8 @@ class TrainingLog:
         self._file = path.open("a", newline="", buffering=1)
         self._writer: csv.DictWriter[str] | None = None
         self._write_header = not lines
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+        self._progress = progress_bar(
+            MofNCompleteColumn(), plain("{task.fields[figures]}"), TimeRemainingColumn()
         )
         self._task = self._progress.add_task(run_dir.name, total=steps, completed=first, figures="")
         self._wandb = _start_wandb(run_dir) if use_wandb else None

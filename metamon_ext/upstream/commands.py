@@ -16,24 +16,21 @@ FINETUNE = ("metamon.rl.finetune_from_hf", "metamon.rl.finetune")
 """Metamon's command up to 1.5, and from 1.6 on."""
 
 
-def add_parsers(subparsers: Any) -> None:
+def add_parsers(commands: Any) -> None:
     """Register the commands of this module."""
-    text = "print the absolute path of one of our gin files, or list them"
-    parser = subparsers.add_parser("gin", help=text, description=text)
+    parser = commands.add_parser("gin")
     parser.add_argument("name", nargs="?")
     parser.set_defaults(run=run_gin)
 
-    text = "run a module of Metamon's with our rewards, spaces and models known to it"
-    parser = subparsers.add_parser("run", help=text, description=text)
+    parser = commands.add_parser("run")
     # a remainder that starts with the option takes the options after it too
     parser.add_argument(
         "-m", dest="command", nargs=argparse.REMAINDER, required=True, metavar="MODULE ..."
     )
     parser.set_defaults(run=run_module)
 
-    text = "finetune a Metamon model with the reward that is asked for; takes Metamon's flags"
     # Metamon's own parser reads the flags. To this one, with another prefix, they are words.
-    parser = subparsers.add_parser("finetune", help=text, prefix_chars="\0", add_help=False)
+    parser = commands.add_parser("finetune", prefix_chars="\0", add_help=False)
     parser.add_argument("flags", nargs=argparse.REMAINDER)
     parser.set_defaults(run=run_finetune)
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.locks import lock_folder
+from metamon_ext.terminal import console
 
 SPARE = 2**30
 """Bytes that are left free on the disk."""
@@ -202,8 +202,7 @@ def _size(count: float) -> str:
 
 def add_parsers(commands: Any) -> None:
     """Register `metamon-ext download`."""
-    text = "Metamon's own data sets, by its downloader; without a NAME: which there are"
-    parser = commands.add_parser("download", help=text, description=text)
+    parser = commands.add_parser("download")
     parser.add_argument("name", nargs="?", choices=SETS, metavar="NAME")
     parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
     parser.add_argument("--only_show", action="store_true", help="say how large it is, and stop")
@@ -212,17 +211,16 @@ def add_parsers(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 where all that was asked for is there."""
-    console = Console()
     if args.name is None:
         table = Table("name", "what", "on the hub, by jakegrigsby")
         for name, data_set in SETS.items():
             table.add_row(name, data_set.text, data_set.repository.partition("/")[2])
-        console.print(table)
-        console.print("PokéChamp's human battles: metamon-ext download_pokechamp", highlight=False)
+        console().print(table)
+        print("PokéChamp's human battles: metamon-ext download_pokechamp")
         return 0
     parts = download(args.name, args.formats, args.only_show)
     for part in parts:
-        console.print(f"{_size(part.size):>12}  {part.target}", highlight=False, soft_wrap=True)
+        print(f"{_size(part.size):>12}  {part.target}")
     done = "to download" if args.only_show else "downloaded"
-    console.print(f"{_size(sum(part.size for part in parts))} {done}.", highlight=False)
+    print(f"{_size(sum(part.size for part in parts))} {done}.")
     return 0

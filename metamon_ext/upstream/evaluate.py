@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.errors import UserError
 from metamon_ext.league.games import head_to_head
 from metamon_ext.league.tournament import games_of
+from metamon_ext.terminal import print_json
 
 AT_ONCE = 32
 """Battles that one worker holds: half of them are in the simulator while it asks the model."""
@@ -57,9 +57,7 @@ class Score:
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `metamon-ext evaluate`."""
-    parser = commands.add_parser(
-        "evaluate", help="win rates of a Metamon model against Metamon's baselines"
-    )
+    parser = commands.add_parser("evaluate")
     parser.add_argument("--agent", required=True, help="a model: see `metamon-ext models`")
     parser.add_argument("--eval_type", choices=list(EVAL_TYPES), default="heuristic")
     parser.add_argument("--baselines", nargs="+", help="instead of those of --eval_type")
@@ -124,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     scores = tabulate(specs, results)
     if args.json:
         answer = {"scores": [asdict(score) for score in scores], "seconds": round(seconds, 1)}
-        print(json.dumps(answer))
+        print_json(answer)
     else:
         width = max(map(len, agents))
         figures = "win rate   95 % interval   W-L-T"

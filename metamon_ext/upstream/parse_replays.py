@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import orjson
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
 from metamon_ext.arguments import check_seed, default_workers, positive, seed_value
@@ -24,6 +21,7 @@ from metamon_ext.data.sources import Record, data_files, records
 from metamon_ext.data.trajectory import TrajectoryError, parse_json, to_json, whole_file
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.locks import lock_folder
+from metamon_ext.terminal import console, print_json, track
 from metamon_ext.upstream.replay_parser import (
     Job,
     Outcome,
@@ -112,9 +110,7 @@ def parse_replays(
             outcomes = map_in_order(
                 parse, jobs, workers, batch_size, start_worker, start, apart=True
             )
-            stderr = Console(stderr=True)
-            hidden = not (show_progress and stderr.is_terminal)
-            for outcome in track(outcomes, "parsing", total=None, console=stderr, disable=hidden):
+            for outcome in track(outcomes, "parsing", show=show_progress):
                 journal.add(outcome)
             with whole_file(output_dir / FAILURES) as temporary:
                 temporary.write_bytes(journal.summary.table().encode(errors="replace"))
@@ -226,8 +222,7 @@ class Journal:
 
 def add_parsers(commands: Any) -> None:
     """Register `metamon-ext parse_replays`."""
-    text = "raw replays to trajectories, with Metamon's own parser"
-    parser = commands.add_parser("parse_replays", help=text, description=text)
+    parser = commands.add_parser("parse_replays")
     parser.add_argument("--input-dir", "--input_dir", type=Path, required=True, metavar="RAW")
     parser.add_argument("--output-dir", "--output_dir", type=Path, required=True, metavar="PARSED")
     parser.add_argument("--num-workers", "--num_workers", type=positive, default=default_workers())
@@ -255,21 +250,17 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.json:
         counts = {"replays": summary.replays, "trajectories": summary.files}
-        print(orjson.dumps(counts | {"causes": summary.causes}).decode())
+        print_json(counts | {"causes": summary.causes})
         return 0 if summary.files else 1
-    console = Console()
+    out = console()
     if summary.failures:
         table = Table("cause", "replays", "share", "for example")
         for cause, count in summary.causes.most_common():
             first = summary.failures[cause][0]
             example = f"{first.name}: {first.detail}"
             share = f"{count / summary.replays:.1%}"
-            table.add_row(
-                cause, f"{count:,}", share, escape(example.encode(errors="replace").decode())
-            )
-        console.print(table)
-        console.print(f"All of them: {args.output_dir / FAILURES}", highlight=False, soft_wrap=True)
-    console.print(
-        f"{summary.files:,} trajectories of {summary.replays:,} replays.", highlight=False
-    )
+            table.add_row(cause, f"{count:,}", share, example)
+        out.print(table)
+        print(f"All of them: {args.output_dir / FAILURES}")
+    print(f"{summary.files:,} trajectories of {summary.replays:,} replays.")
     return 0 if summary.files else 1

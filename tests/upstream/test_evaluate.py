@@ -30,7 +30,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def call(work: Path, *args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "metamon_ext.cli", *map(str, args)]
+    command = [sys.executable, "-m", "metamon_ext", *map(str, args)]
     return subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=600)
 
 

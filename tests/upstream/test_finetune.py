@@ -37,7 +37,7 @@ from tests.upstream.helpers import copy_battles, same_weights
 
 COMMAND = (
     "import sys; from metamon_ext.cli import build_parser; "
-    "args = build_parser(['metamon_ext.upstream.commands']).parse_args(); sys.exit(args.run(args))"
+    "args = build_parser('finetune').parse_args(); sys.exit(args.run(args))"
 )
 
 
@@ -305,6 +305,6 @@ def test_what_cannot_be_had_or_written_is_one_line(
 ) -> None:
     (workplace / "empty").mkdir(exist_ok=True)
     (workplace / "file").touch()
-    answer = run(workplace, "-m", "metamon_ext.cli", "finetune", *flags(workplace, "none", **more))
+    answer = run(workplace, "-m", "metamon_ext", "finetune", *flags(workplace, "none", **more))
     assert answer.returncode == 2 and "Traceback" not in answer.stderr
     assert says in answer.stderr.splitlines()[-1]

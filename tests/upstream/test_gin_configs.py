@@ -81,7 +81,7 @@ def test_every_architecture_of_metamons_gets_its_own_damped_agent(
 
 
 def command(*arguments: str) -> int:
-    args = build_parser(["metamon_ext.upstream.commands"]).parse_args(["gin", *arguments])
+    args = build_parser("gin").parse_args(["gin", *arguments])
     return args.run(args)
 
 

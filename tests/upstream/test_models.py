@@ -189,7 +189,7 @@ def test_a_broken_record_is_one_line() -> None:
 def test_metamons_evaluation_knows_the_names(repository: Path) -> None:
     """`--agent` is checked against the registry when Metamon builds its parser."""
     empty_run(Path("runs/run"), RNN, 7)
-    command = ["-m", "metamon_ext.cli", "run", "-m", "metamon.rl.evaluate", "--help"]
+    command = ["-m", "metamon_ext", "run", "-m", "metamon.rl.evaluate", "--help"]
     answer = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     assert "run_Epoch7" in answer.stdout, answer.stderr
 

@@ -1,0 +1,52 @@
+"""Tables, progress bars, and JSON on the terminal. The only module that makes a rich console."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+T = TypeVar("T")
+
+
+def console(**options: Any) -> Console:
+    """A rich console that prints text as it is: `[bold]` or `:dog:` in a name is not markup.
+
+    What is to be colored is a `rich.text.Text`. `options` are those of `rich.console.Console`.
+    """
+    return Console(markup=False, emoji=False, highlight=False, **options)
+
+
+def plain(template: str) -> TextColumn:
+    """A column of a progress bar that prints text as it is."""
+    return TextColumn(template, markup=False)
+
+
+def progress_bar(*columns: ProgressColumn, show: bool = True) -> Progress:
+    """A progress bar on standard error, in which a task's name is printed as it is."""
+    head = plain("{task.description}"), BarColumn()
+    return Progress(*head, *columns, console=console(stderr=True), disable=not show)
+
+
+def track(
+    items: Iterable[T], what: str, total: int | None = None, show: bool = True
+) -> Iterator[T]:
+    """Yield the items; where standard error is a terminal, show how many have passed."""
+    columns = TaskProgressColumn(show_speed=True), TimeRemainingColumn(elapsed_when_finished=True)
+    with progress_bar(*columns, show=show and console(stderr=True).is_terminal) as bar:
+        yield from bar.track(items, total=total, description=what)
+
+
+def print_json(content: Any) -> None:
+    """One line of JSON in ASCII, which every terminal and pipe can take."""
+    print(json.dumps(content))
