@@ -79,6 +79,7 @@ def test_good_files_are_usable(tmp_path: Path) -> None:
         "kinds": {"trajectory": 4},
         "mixed_folders": {},
         "months": {"2026-11": 4},
+        "notes": [],
         "people": {"names": 0, "examples": [], "replays_with_chat": 0},
         "placeholders": False,
         "ratings": {"known": 0, "min": 0, "median": 0, "max": 0},

@@ -110,6 +110,7 @@ def test_a_killed_download_goes_on_with_nothing_lost_and_nothing_twice(tmp_path:
         "read": 3020,
         "kept": 2000,
         "dropped": {"low_rating": 1007, "same_name": 13},
+        "notes": [],
     }
     download(tmp_path / "at once", Wanted(1200), source=source)
     assert tree(tmp_path / "out") == tree(tmp_path / "at once")

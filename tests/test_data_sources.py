@@ -240,7 +240,7 @@ def test_arbitrary_bytes_never_break_a_reader(tmp_path: Path, content: bytes, na
 )
 def test_any_json_lines_are_judged(tmp_path: Path, content: list[dict[str, object]]) -> None:
     path = write_lines(tmp_path / "a.jsonl", content)
-    assert len(reasons(path)) == len(content) and set(reasons(path)) <= set(REASONS)
+    assert len(reasons(path)) == max(len(content), 1) and set(reasons(path)) <= set(REASONS)
 
 
 @slow

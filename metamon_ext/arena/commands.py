@@ -11,6 +11,7 @@ from metamon_ext.arena.policy import HEURISTICS
 from metamon_ext.arena.simulator import find_node, find_simulator, install_simulator
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.terminal import print_json
+from metamon_ext.walk import Walk, print_notes
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,7 +31,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def list_models(args: argparse.Namespace) -> int:
     """Print what `--p1` and `--p2` may be in this environment."""
-    checkpoints = sorted(str(path.parent) for path in args.save_dir.rglob("checkpoint.pt"))
+    checkpoints = sorted(str(path.parent) for path in _checkpoints(args.save_dir))
     metamon = None
     if has_metamon():
         metamon = importlib.import_module("metamon_ext.upstream.seats").describe()
@@ -65,6 +66,16 @@ def list_models(args: argparse.Namespace) -> int:
             metamon["unrecorded_runs"],
         )
     return 0
+
+
+def _checkpoints(save_dir: Path) -> list[Path]:
+    if not save_dir.is_dir():
+        return []
+    found = Walk([save_dir], lambda name: name == "checkpoint.pt")
+    checkpoints = list(found)
+    broken = [f"{path} is a broken link." for path in checkpoints if not path.exists()]
+    print_notes(found.notes + broken)
+    return [path for path in checkpoints if path.exists()]
 
 
 def _print_names(head: str, names: Iterable[str]) -> None:

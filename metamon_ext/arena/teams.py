@@ -11,6 +11,7 @@ from pathlib import Path
 from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.tracker import has_metamon
 from metamon_ext.errors import UserError
+from metamon_ext.walk import Walk, print_notes
 
 SAMPLE_TEAMS = Path(__file__).with_name("teams")
 
@@ -67,7 +68,7 @@ def find_team_set(name: str, battle_format: str) -> Path | None:
     reason = "METAMON_CACHE_DIR is not set"
     if cache:
         folder = Path(cache, "teams", name)
-        if any(folder.rglob(f"*.{battle_format}_team")):
+        if _team_files(folder, battle_format):
             return folder
         reason = f"there are no {battle_format} teams in {folder}"
         if has_metamon():
@@ -94,7 +95,7 @@ def load_teams(
         return [Team("random", None)]
     name = battle_format.name
     source = folder or SAMPLE_TEAMS / name
-    files = sorted({*source.rglob(f"*.{name}_team"), *source.glob("*.txt")})
+    files = sorted({*_team_files(source, name), *source.glob("*.txt")})
     if not files:
         cure = (
             f"put Showdown exports named *.{name}_team or *.txt there"
@@ -104,6 +105,8 @@ def load_teams(
         raise UserError(f"no {name} teams in {folder or 'the sample teams'}: {cure}")
     try:
         exports = [file.read_text(encoding="utf-8") for file in files]
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(
             f"a team file in {source} is not UTF-8 text: save it as a Showdown export"
@@ -120,3 +123,13 @@ def load_teams(
             "mend or remove them:\n" + "\n".join(refused)
         )
     return [Team(file.stem, v["packed"]) for file, v in zip(files, verdicts, strict=True)]
+
+
+def _team_files(folder: Path, battle_format: str) -> list[Path]:
+    """The files of a format in a folder and below, broken links too."""
+    if not folder.is_dir():
+        return []
+    found = Walk([folder], lambda name: name.endswith(f".{battle_format}_team"))
+    files = list(found)
+    print_notes(found.notes)
+    return files

@@ -37,7 +37,8 @@ def audit(
     be written.
     """
     paths = list(paths)
-    files = data_files(paths)
+    notes: list[str] = []
+    files = data_files(paths, notes, quarantine)
     aside = Quarantine(quarantine, paths) if quarantine is not None else None
     report = only_placeholders(map(judge, sample(paths, PROBE)))
     if report is not None:
@@ -46,7 +47,7 @@ def audit(
     report = AuditReport(sampled=sample_size is not None)
     if sample_size is None:
         known = list(files)
-        total = None if any(map(holds_many, known)) else len(known)
+        total = None if any(map(holds_many, known[:PROBE])) else len(known)
         found: Records = chain.from_iterable(map(records, known))
     else:
         total = sample_size
@@ -61,6 +62,7 @@ def audit(
                 aside.add(verdict)
     if not report.files:
         next(files, None)  # says so where there is nothing to read at all
+    report.notes += notes
     return report
 
 

@@ -25,7 +25,8 @@ class AuditReport:
     `turns` turns a raw replay; `months` are the dates as `2015-06`; `folder_formats` the formats
     of the files of each folder; `people` the players whose names seem to be real; `chats` counts
     the raw replays with words of people in them. `examples` holds up to three files of each reason.
-    `sampled`: this is a sample, and there may be more.
+    `sampled`: this is a sample, and there may be more. `notes` are sentences on what was not looked
+    at.
     """
 
     files: int = 0
@@ -44,6 +45,7 @@ class AuditReport:
     people: set[str] = field(default_factory=set)
     chats: int = 0
     sampled: bool = False
+    notes: list[str] = field(default_factory=list)
 
     def count(self, example: str, reason: str | None) -> None:
         """Count one battle: a good one, or one with a reason, which `example` may illustrate."""
@@ -109,6 +111,7 @@ class AuditReport:
             "verdict": self.verdict,
             "placeholders": self.placeholders,
             "sampled": self.sampled,
+            "notes": list(map(_printable, self.notes)),
             "files": self.files,
             "usable_files": self.usable_files,
             "kinds": dict(sorted(self.kinds.items())),
@@ -197,7 +200,9 @@ def print_audit(console: Console, report: AuditReport) -> None:
 
 
 def print_reasons(console: Console, report: AuditReport) -> None:
-    """A table of why files are set aside, with examples under it; nothing where none is."""
+    """What was not looked at, and a table of why files are set aside, with examples under it."""
+    for note in report.notes:
+        console.print(_printable(note), markup=False, highlight=False, soft_wrap=True)
     if not report.reasons:
         return
     table = Table("reason", "files", "share", "the file")

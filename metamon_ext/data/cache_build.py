@@ -27,7 +27,8 @@ class BuildReport:
     """What is in a cache after a build.
 
     `added` of the trajectories were not in it before; `set_aside` counts, by reason, the files of
-    the source that are not in it; `bytes` is its size on the disk.
+    the source that are not in it; `bytes` is its size on the disk; `notes` are sentences on
+    what was left out.
     """
 
     trajectories: int
@@ -35,6 +36,7 @@ class BuildReport:
     added: int
     set_aside: dict[str, int]
     bytes: int
+    notes: list[str]
 
 
 def build(
@@ -63,7 +65,7 @@ def build(
         raise UserError(f"{folder} lies in its own source: put it beside")
     with CacheWriter(folder, Header.empty(source, keep_cut_off, featurizer)) as writer:
         cache = writer.cache
-        found = scan(source, cache.header.folders)
+        found = scan(source, cache.header.folders, folder)
         refuse_vanished(cache, found)
         listed = [i for i, name in enumerate(cache.header.folders) if name in found.listed]
         perhaps = np.flatnonzero(np.isin(cache.index["folder"], listed)).tolist()
@@ -86,6 +88,7 @@ def build(
             header.trajectories - len(cache),
             writer.reasons(),
             sum(path.stat().st_size for path in folder.iterdir()),
+            found.notes,
         )
 
 

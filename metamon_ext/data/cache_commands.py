@@ -15,6 +15,7 @@ from metamon_ext.data.cache_build import build
 from metamon_ext.data.cache_verify import verify
 from metamon_ext.errors import UserError
 from metamon_ext.terminal import print_json
+from metamon_ext.walk import print_notes
 
 FEATURIZERS = {
     "metamon": ("metamon_ext.upstream.cache", "MetamonFeaturizer"),
@@ -73,6 +74,7 @@ def run_build(args: argparse.Namespace) -> int:
     if args.json:
         print_json(asdict(report))
     else:
+        print_notes(report.notes)
         for reason, files in report.set_aside.items():
             print(f"set aside: {files:,} {reason}", file=sys.stderr)
         print(

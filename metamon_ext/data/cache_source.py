@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +27,7 @@ from metamon_ext.data.cache_files import (
 from metamon_ext.data.sources import archive_members
 from metamon_ext.data.trajectory import TrajectoryError, is_trajectory_file
 from metamon_ext.errors import UserError
+from metamon_ext.walk import Identity, Reached, folders_around, status_behind
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -75,54 +76,102 @@ class Scan:
 
     `stamps` are the time stamps of all folders and archives (0: too fresh to rely on), `names` the
     files in those that were `listed`, ascending, `members` the stamps of those in archives.
+    `notes` are sentences on what was left out.
     """
 
     stamps: dict[str, int]
     listed: frozenset[str]
     names: list[str]
     members: dict[str, Stamp]
+    notes: list[str]
 
 
-def scan(source: Path, known: Mapping[str, int]) -> Scan:
+def scan(source: Path, known: Mapping[str, int], separate: Path | None = None) -> Scan:
     """List the folders and archives below a source whose time stamps are not the known ones.
 
-    Paths are relative to the source, with "" for itself. Raises UserError for what cannot be read.
+    Paths are relative to the source, with "" for itself. Links are followed, and nothing is listed
+    twice: a link that is known goes before one that is not. Raises UserError for what cannot be
+    read, and where a link leads to `separate`.
     """
-    stamps: dict[str, int] = {}
-    names: list[str] = []
-    members: dict[str, Stamp] = {}
-    listed = set()
-    waiting = [""]
-    children: dict[str, list[str]] = {}
-    for folder in known:
-        if folder:
-            parent = str(PurePosixPath(folder).parent)
-            children.setdefault("" if parent == "." else parent, []).append(folder)
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = os.stat(source / folder)
-            stamp = status.st_mtime_ns
-            stamps[folder] = stamp if time.time_ns() - stamp > TICK else 0
-            if stamp == known.get(folder):
-                waiting += children.get(folder, [])
-                continue
-            listed.add(folder)
-            if stat.S_ISREG(status.st_mode):
-                for member, *place in archive_members(source / folder):
-                    members[in_archive(folder, member)] = Stamp(*place)
-                continue
-            prefix = f"{folder}/" if folder else ""
-            with os.scandir(source / folder) as entries:
-                for entry in entries:
-                    archive = is_trajectory_file(entry.name, (ARCHIVE,)) and entry.is_file()
-                    if archive or entry.is_dir(follow_symlinks=False):
-                        waiting.append(prefix + entry.name)
-                    elif is_trajectory_file(entry.name):
-                        names.append(prefix + entry.name)
-        except OSError as error:
-            raise UserError(f"{source / folder}: {error.strerror}, and a cache needs it") from None
-    return Scan(stamps, frozenset(listed), sorted([*names, *members]), members)
+    return _Scanner(source, known, Reached(separate)).scan()
+
+
+class _Scanner:
+    def __init__(self, source: Path, known: Mapping[str, int], reached: Reached) -> None:
+        self.source = source
+        self.known = known
+        self.reached = reached
+        self.stamps: dict[str, int] = {}
+        self.listed: set[str] = set()
+        self.names: list[str] = []
+        self.members: dict[str, Stamp] = {}
+        self.links: list[str] = []
+        """To folders and archives, which are looked at when all that is no link has been."""
+        self.children: dict[str, list[str]] = {}
+        for folder in known:
+            if folder:
+                parent = str(PurePosixPath(folder).parent)
+                self.children.setdefault("" if parent == "." else parent, []).append(folder)
+
+    def scan(self) -> Scan:
+        self._below("")
+        around = folders_around(self.source)
+        while self.links:
+            link = min(self.links, key=lambda name: (name not in self.known, name))
+            self.links.remove(link)
+            self._below(link, around)
+        names = sorted([*self.names, *self.members])
+        notes = self.reached.notes
+        return Scan(self.stamps, frozenset(self.listed), names, self.members, notes)
+
+    def _below(self, start: str, around: Collection[Identity] = ()) -> None:
+        waiting = [start]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                status = os.stat(self.source / folder)
+                if self.reached.enter(folder, status, around if folder == start else ()):
+                    waiting += self._look(folder, status)
+            except OSError as error:
+                raise UserError(
+                    f"{self.source / folder}: {error.strerror}, and a cache needs it"
+                ) from None
+
+    def _look(self, folder: str, status: os.stat_result) -> list[str]:
+        """Note what is in a folder or archive if it is new. Returns the folders to be looked at."""
+        stamp = status.st_mtime_ns
+        self.stamps[folder] = stamp if time.time_ns() - stamp > TICK else 0
+        if stamp == self.known.get(folder):
+            children = self.children.get(folder, [])
+            links = [name for name in children if (self.source / name).is_symlink()]
+            self.links += links
+            return [name for name in children if name not in links]
+        self.listed.add(folder)
+        if stat.S_ISREG(status.st_mode):
+            for member, *place in archive_members(self.source / folder):
+                self.members[in_archive(folder, member)] = Stamp(*place)
+            return []
+        prefix = f"{folder}/" if folder else ""
+        with os.scandir(self.source / folder) as entries:
+            return [folder for entry in entries for folder in self._sort(entry, prefix)]
+
+    def _sort(self, entry: os.DirEntry[str], prefix: str) -> list[str]:
+        """Note a file or a link. Returns what else is to be looked at: a folder or an archive."""
+        name, linked = prefix + entry.name, entry.is_symlink()
+        status = status_behind(entry.path) if linked else None
+        if linked and status is None:
+            if not entry.name.startswith("."):
+                self.names.append(name)  # nothing says what it led to
+                self.stamps[prefix.rstrip("/")] = 0
+            return []
+        folder = stat.S_ISDIR(status.st_mode) if status else entry.is_dir(follow_symlinks=False)
+        if folder or (is_trajectory_file(entry.name, (ARCHIVE,)) and entry.is_file()):
+            if not linked:
+                return [name]
+            self.links.append(name)
+        elif is_trajectory_file(entry.name):
+            self.names.append(name)
+        return []
 
 
 def path_digest(name: str) -> int:

@@ -121,12 +121,13 @@ def filter_trajectories(
     source, destination = input_dir.resolve(), output_dir.resolve()
     if source.is_relative_to(destination) or destination.is_relative_to(source):
         raise UserError(f"{output_dir} and {input_dir} lie in each other: use a separate folder")
-    paths = list(trajectory_files(input_dir))
+    files = trajectory_files(input_dir, separate=output_dir)
+    paths = list(files)
     if not paths:
         raise UserError(f"{input_dir}: no .json.lz4 or .json file in it or below")
 
     with nullcontext() if dry_run else lock_folder(output_dir):
-        report = AuditReport()
+        report = AuditReport(notes=files.notes)
         unrecorded = 0
         good: dict[Path, Verdict] = {}
         for verdict in judge_all(paths, workers, show_progress, len(paths), judge_trajectory):
@@ -194,6 +195,7 @@ def filtering_stats(report: AuditReport, rules: FilterRules) -> dict[str, Any]:
         "kept_outcomes": dict(sorted(report.outcomes.items())),
         "rules": rules,
         "reasons": report.to_dict()["reasons"],
+        "notes": report.to_dict()["notes"],
     }
 
 

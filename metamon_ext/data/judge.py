@@ -24,6 +24,7 @@ from metamon_ext.data.trajectory import (
 REASONS = {
     "unreadable": "cannot be opened, is damaged or ends too early",
     "too_big": "unpacks to far more than a battle can fill",
+    "no_records": "holds no battle at all",
     "not_json": "does not hold JSON (NaN and Infinity are not JSON)",
     "not_a_trajectory": "holds no list of states and list of actions",
     "lengths_differ": "has not as many actions as states",

@@ -81,8 +81,10 @@ def download(
     is full; UserError for an `output_dir` of another download.
     """
     wanted = wanted or Wanted()
-    settings = _settings(output_dir, wanted, source, revision)
+    notes: list[str] = []
+    settings = _settings(output_dir, wanted, source, revision, notes)
     with lock_folder(output_dir), closing(Journal(output_dir, settings)) as journal:
+        journal.report.notes = notes
         if max_games is not None and journal.kept >= max_games:
             return journal.report
         try:
@@ -104,7 +106,7 @@ def download(
 
 
 def _settings(
-    output_dir: Path, wanted: Wanted, source: Path | None, revision: str | None
+    output_dir: Path, wanted: Wanted, source: Path | None, revision: str | None, notes: list[str]
 ) -> dict[str, Any]:
     """What must stay the same for a download to be continued."""
     settings: dict[str, Any] = {"min-elo": wanted.min_elo, "formats": sorted(wanted.formats)}
@@ -113,8 +115,8 @@ def _settings(
     inside, around = output_dir.resolve(), source.resolve()
     if inside.is_relative_to(around) or around.is_relative_to(inside):
         raise UserError(f"{output_dir} and {source} lie in each other: use a separate folder")
-    files = list(data_files([source]))
-    size = sum(file.stat().st_size for file in files)
+    files = list(data_files([source], notes, output_dir))
+    size = sum(file.stat().st_size for file in files if file.exists())  # not of broken links
     return settings | {"source": f"{source} ({len(files):,} files, {size:,} bytes)"}
 
 
@@ -177,7 +179,7 @@ def run(args: argparse.Namespace) -> int:
         raise RunStopped(placeholder_words(report.files))
     if args.json:
         counts = {"read": report.files, "kept": report.usable_files, "dropped": report.reasons}
-        print_json(counts)
+        print_json(counts | {"notes": report.to_dict()["notes"]})
     else:
         print_reasons(console(), report)
         print(f"Kept {report.usable_files:,} of {report.files:,} battles in {args.output_dir}.")

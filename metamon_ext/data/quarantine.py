@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -17,22 +18,24 @@ from metamon_ext.locks import lock_folder
 
 
 class Quarantine:
-    """`folder/{reason}/` gets the bad files, with the folders that they lay in below `paths`.
+    """`folder/{reason}/` gets the bad files, with the folders that they were in below `paths`.
 
-    Bad records of archives, JSON lines and parquet stay where they are: `folder/records.jsonl`
-    lists them when the `with` block ends. Raises UserError for a folder inside of `paths`, around
-    them, in use by another audit, or that cannot be written.
+    Of a link to a file the link is moved, and keeps leading to the same file. What is in a folder
+    that a link leads to is moved out of that folder, as if the folder itself were in `paths`.
+
+    Bad records of archives, lists, JSON lines and parquet stay where they are:
+    `folder/records.jsonl` lists them when the `with` block ends. Raises UserError for a folder
+    inside of `paths`, around them, in use by another audit, or that cannot be written.
     """
 
     def __init__(self, folder: Path, paths: Iterable[Path]) -> None:
         self.folder = folder
-        self.paths = [path.resolve() for path in paths]
-        self.moved = 0
+        self.paths = list(paths)
         self._listed: list[bytes] = []
         self._locked = False
         self._lock = ExitStack()
         target = folder.resolve()
-        for path in self.paths:
+        for path in map(Path.resolve, self.paths):
             if target.is_relative_to(path) or path.is_relative_to(target):
                 raise UserError(f"{folder} and {path} lie in each other: use a separate folder")
 
@@ -44,7 +47,7 @@ class Quarantine:
             self._lock.enter_context(lock_folder(self.folder))
             self._locked = True
         try:
-            if verdict.path == verdict.file and verdict.file.exists():
+            if verdict.path == verdict.file and os.path.lexists(verdict.file):
                 self._move(verdict.file, verdict.reason)
                 return
         except OSError as error:
@@ -54,17 +57,17 @@ class Quarantine:
         self._listed.append(orjson.dumps(printable) + b"\n")
 
     def _move(self, file: Path, reason: str) -> None:
-        # the file itself may be a symbolic link: it is moved, not what it points to
-        place = file.parent.resolve() / file.name
-        root = next((path for path in self.paths if place.is_relative_to(path)), place)
-        below = place.relative_to(root) if root != place else Path(place.name)
-        target = self.folder / reason / below
+        root = next((path for path in self.paths if path in file.parents), file.parent)
+        target = self.folder / reason / file.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         free = (target.with_name(f"{number}~{target.name}") for number in count(2))
-        while target.exists():
+        while os.path.lexists(target):
             target = next(free)
-        shutil.move(file, target)
-        self.moved += 1
+        if file.is_symlink():
+            target.symlink_to(file.parent.resolve() / os.readlink(file))
+            file.unlink()
+        else:
+            shutil.move(file, target)
 
     def __enter__(self) -> Quarantine:
         return self

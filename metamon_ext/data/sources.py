@@ -1,41 +1,51 @@
-"""Where battles lie: files of their own, and files that hold many, read one battle at a time.
+"""Where battles are: in files of their own, and in files of many, read one battle at a time.
 
-`.json`, `.json.gz` and `.json.lz4` hold one battle. `.jsonl` and `.ndjson` (also `.gz`) hold one a
-line, `.parquet` one a row, `.tar` (also `.tar.gz`, `.tar.lz4`) one a member. None is ever unpacked
-as a whole, and no battle larger than `MAX_UNPACKED_BYTES` is, nor a replay that is larger than
-`MAX_REPLAY_BYTES`.
+`.json`, `.json.gz` and `.json.lz4` hold one battle, or a list of battles. `.jsonl` and `.ndjson`
+(also `.gz`) hold one a line, `.parquet` one a row, `.tar` (also `.tar.gz`, `.tar.lz4`) one a
+member, which may be a list too. No file is ever unpacked all at once, and no battle larger than
+`MAX_UNPACKED_BYTES` is, nor a replay that is larger than `MAX_REPLAY_BYTES`.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
+import stat
 import tarfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count, islice
+from io import BytesIO
+from itertools import chain, count, islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import lz4.frame
 import orjson
 
+from metamon_ext.data.json_list import begins_list, list_elements
 from metamon_ext.data.trajectory import (
     EXTENSIONS,
     MAX_UNPACKED_BYTES,
     TrajectoryError,
     decompress,
+    is_ours,
     is_trajectory_file,
-    trajectory_files,
     unpack,
+    why_unreadable,
 )
 from metamon_ext.errors import UserError
+from metamon_ext.walk import Reached, Walk, some_files
 
 MAX_REPLAY_BYTES = 2**23
 """A turn takes half a kilobyte of a log and the simulator ends a battle at 1,000 turns."""
 MAX_ROW_GROUP = 2**31
 """Parquet is unpacked by the row group: about the largest that anybody writes."""
+JSON_ENDINGS = (*EXTENSIONS, ".json.gz")
+OWN_FILE = tuple(f"_{outcome}{ending}" for outcome in ("WIN", "LOSS") for ending in EXTENSIONS)
+"""How the name of a trajectory ends, which has a file of its own."""
+HEAD = 64
+"""Bytes that are read to tell a list of battles from one battle."""
 REPLAY_COLUMNS = frozenset(
     """id format formatid log uploadtime rating winner
     battle_id gamemode text month_year elo""".split()  # noqa: SIM905
@@ -56,7 +66,8 @@ class Record:
 
     def text(self) -> bytes:
         """The battle's JSON. Raises TrajectoryError: `unreadable` or `too_big`."""
-        most = MAX_REPLAY_BYTES if self.where.name.endswith(".gz") else MAX_UNPACKED_BYTES
+        packed_replay = self.where.name.lower().endswith(".gz")
+        most = MAX_REPLAY_BYTES if packed_replay else MAX_UNPACKED_BYTES
         if self.data is None:
             return unpack(self.file, most)
         return decompress(self.where, self.data, most)
@@ -67,31 +78,48 @@ Records = Iterator[Record | TrajectoryError]
 
 
 def records(file: Path, at_most: int | None = None) -> Records:
-    """The battles in one file, or `at_most` so many, from all over it where that takes no time."""
-    read = next((READERS[ending] for ending in READERS if file.name.endswith(ending)), _whole)
-    return islice(read(file, at_most), at_most)
+    """The battles in one file, or `at_most` so many, from all over it where that takes no time.
+
+    A file without any gives one TrajectoryError, `no_records`.
+    """
+    name = file.name.lower()
+    read = next((READERS[ending] for ending in READERS if name.endswith(ending)), _json)
+    found = islice(read(file, at_most), at_most)
+    first = next(found, None) or TrajectoryError(file, "no_records", "there is no battle in it")
+    yield from chain([first], found)
 
 
 def holds_many(file: Path) -> bool:
-    """Is this a file of many battles, by its name?"""
-    return not file.name.endswith((*EXTENSIONS, ".json.gz"))
+    """Is this a file of many battles, by its name or by how it begins?"""
+    if not file.name.lower().endswith(JSON_ENDINGS):
+        return True
+    return next(records(file, 1)).where != file
 
 
-def data_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files among `paths`, and in folders and below all that may hold battles, in order.
+def data_files(
+    paths: Iterable[Path], notes: list[str] | None = None, separate: Path | None = None
+) -> Iterator[Path]:
+    """The files among `paths`, and in folders and below all that may hold battles, each once.
 
-    Raises UserError where a path is not there or holds none.
+    `notes` is extended by sentences on what was left out. Raises UserError where a path is not
+    there or holds none, and where a link leads to the folder `separate`.
     """
-    for path in paths:
-        found = iter([path]) if path.is_file() else trajectory_files(path, tuple(READERS))
-        first = next(found, None)
-        if first is None:
-            raise UserError(
-                f"{path}: no .json.lz4 or .json file in it or below, nor any of "
-                + ", ".join(ending for ending in READERS if ending not in EXTENSIONS)
-            )
-        yield first
-        yield from found
+    paths = list(paths)
+    files = [path for path in paths if path.is_file()]
+    folders = [path for path in paths if path not in files]
+    walk = Walk(folders, _is_data_file, is_ours, separate, files)
+    yield from walk
+    for path in walk.empty:
+        raise UserError(
+            f"{path}: no .json.lz4 or .json file in it or below, nor any of "
+            + ", ".join(ending for ending in READERS if ending not in EXTENSIONS)
+        )
+    if notes is not None:
+        notes += walk.notes
+
+
+def _is_data_file(name: str) -> bool:
+    return is_trajectory_file(name, tuple(READERS))
 
 
 def sample(paths: list[Path], size: int) -> Records:
@@ -99,40 +127,59 @@ def sample(paths: list[Path], size: int) -> Records:
 
     Raises UserError where a path is not there.
     """
+    reached = Reached()
     for path in paths:
         share = max(1, size // len(paths))
-        files = [path] if path.is_file() else list(islice(_some_files(path), share))
+        files = [path] if path.is_file() else some_files(path, _is_data_file, reached)
+        files = list(islice(files, share))
         for file in files:
             yield from records(file, max(1, share // len(files)))
 
 
-def _some_files(root: Path) -> Iterator[Path]:
-    """Files in the order that the disk gives them, one from each folder in turn."""
+def _json(file: Path, at_most: int | None) -> Records:
+    one = Record(file, file)
+    if file.name.endswith(OWN_FILE):  # millions of them, and only their reader opens them
+        yield one
+        return
     try:
-        folders = deque([os.scandir(root)])
-        while folders:
-            entry = next(folders[0], None)
-            if entry is None:
-                folders.popleft().close()
-                continue
-            folders.rotate(-1)
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(os.scandir(entry.path))
-            elif is_trajectory_file(entry.name, tuple(READERS)):
-                yield Path(entry.path)
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from None
+        packed = _open_packed(file)
+    except OSError:
+        yield one  # its reader says what is wrong with it
+        return
+    with packed:
+        yield from _one_or_many(file, file, one, packed)
 
 
-def _whole(file: Path, at_most: int | None) -> Records:
-    yield Record(file, file)
+def _one_or_many(
+    file: Path, where: Path, one: Record | TrajectoryError, packed: IO[bytes]
+) -> Records:
+    """`one`, or the elements of the list where its text is a list."""
+    try:
+        stream = _unpacked(where.name, packed)
+        head = stream.read(HEAD)
+    except Exception:  # of three libraries; the reader of `one` says what is wrong with it
+        head = b""
+    if not begins_list(head):
+        yield one
+        return
+    number = 0
+    try:
+        for number, text in enumerate(list_elements(head, stream, MAX_REPLAY_BYTES), 1):
+            place = Path(f"{where}:{number}")
+            if text is None:
+                yield TrajectoryError(place, "too_big", f"more than {MAX_REPLAY_BYTES:,} bytes")
+            else:
+                yield Record(file, place, text)
+    except Exception as error:
+        yield _unreadable(Path(f"{where}:{number + 1}"), error)
 
 
 def _lines(file: Path, at_most: int | None) -> Records:
     try:
         with _open(file) as stream:
             size = file.stat().st_size
-            spread = at_most is not None and stream.seekable() and not file.name.endswith(".gz")
+            packed = file.name.lower().endswith(".gz")
+            spread = at_most is not None and stream.seekable() and not packed
             for number in count(1):
                 start = stream.tell()
                 if spread and at_most and start < (goal := size * (number - 1) // at_most):
@@ -158,14 +205,16 @@ def _members(file: Path, at_most: int | None) -> Records:
     try:
         for archive, member in _headers(file):
             where = Path(f"{file}/{member.name}")
-            if not is_trajectory_file(where.name, (*EXTENSIONS, ".json.gz")):
-                continue
-            if member.size > MAX_UNPACKED_BYTES:
-                yield TrajectoryError(where, "too_big", f"{member.size:,} bytes")
+            if not is_trajectory_file(where.name, JSON_ENDINGS):
                 continue
             content = archive.extractfile(member)
             assert content is not None
-            yield Record(file, where, content.read())
+            if member.size > MAX_UNPACKED_BYTES:
+                too_big = TrajectoryError(where, "too_big", f"{member.size:,} bytes")
+                yield from _one_or_many(file, where, too_big, content)
+            else:
+                data = content.read()
+                yield from _one_or_many(file, where, Record(file, where, data), BytesIO(data))
     except Exception as error:  # tarfile lets through whatever its parsers stumble over
         yield _unreadable(file, error)
 
@@ -209,6 +258,7 @@ class _Careful:
 def _rows(file: Path, at_most: int | None) -> Records:
     parquet = need_pyarrow()
     try:
+        _open_packed(file).close()
         metadata = parquet.read_metadata(file)
         names = [name for name in metadata.schema.to_arrow_schema().names if name in REPLAY_COLUMNS]
         if not names:
@@ -259,25 +309,37 @@ def need_pyarrow() -> Any:
     return pyarrow.parquet
 
 
-def _open(file: Path) -> IO[bytes]:
-    opener: Any = open
-    if file.name.endswith((".gz", ".tgz")):
-        opener = gzip.open
-    elif file.name.endswith(".lz4"):
-        opener = lz4.frame.open
-    stream: IO[bytes] = opener(file, "rb")
-    return stream
+@contextmanager
+def _open(file: Path) -> Iterator[IO[bytes]]:
+    with _open_packed(file) as packed:
+        yield _unpacked(file.name, packed)
+
+
+def _open_packed(file: Path) -> IO[bytes]:
+    if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for
+        raise OSError("not a file")
+    return file.open("rb")
+
+
+def _unpacked(name: str, packed: IO[bytes]) -> IO[bytes]:
+    """The text of a file with such a name."""
+    stream: Any = packed
+    if name.lower().endswith((".gz", ".tgz")):
+        stream = gzip.GzipFile(fileobj=packed)
+    elif name.lower().endswith(".lz4"):
+        stream = lz4.frame.open(packed)
+    text: IO[bytes] = stream
+    return text
 
 
 def _unreadable(where: Path, error: Exception) -> TrajectoryError:
-    detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return TrajectoryError(where, "unreadable", " ".join(detail.split())[:200])
+    return TrajectoryError(where, "unreadable", why_unreadable(where, error))
 
 
 READERS: dict[str, Callable[[Path, int | None], Records]] = {
-    ".json": _whole,
-    ".json.lz4": _whole,
-    ".json.gz": _whole,
+    ".json": _json,
+    ".json.lz4": _json,
+    ".json.gz": _json,
     ".jsonl": _lines,
     ".ndjson": _lines,
     ".jsonl.gz": _lines,

@@ -26,6 +26,7 @@ import lz4.frame
 import orjson
 
 from metamon_ext.errors import UserError
+from metamon_ext.walk import Walk
 
 BLANK_ACTION = -1
 EXTENSIONS = (".json.lz4", ".json")
@@ -34,7 +35,16 @@ MANIFEST = "manifest.json"
 TOURNAMENT_RESULTS = "tournament_results.json"
 QUARANTINED, SET_ASIDE = "records.jsonl", "set_aside.jsonl"
 RATINGS = "ratings.json"
-NOT_DATA = (FILTERING_STATS, MANIFEST, TOURNAMENT_RESULTS, QUARANTINED, SET_ASIDE)
+PARSE_JOURNAL, PARSE_FAILURES = ".parse_replays.jsonl", "parse_failures.tsv"
+NOT_DATA = (
+    FILTERING_STATS,
+    MANIFEST,
+    TOURNAMENT_RESULTS,
+    QUARANTINED,
+    SET_ASIDE,
+    PARSE_JOURNAL,
+    PARSE_FAILURES,
+)
 """What our own commands leave beside data."""
 # A decision takes 5 KB of JSON and the simulator ends a battle at 1,000 turns: 5 MB is a long one.
 MAX_UNPACKED_BYTES = 32 * 2**20
@@ -105,7 +115,7 @@ class TrajectoryName:
 
         extension = next((end for end in EXTENSIONS if filename.endswith(end)), None)
         if extension is None:
-            refuse("ends in neither .json.lz4 nor .json")
+            refuse("ends in neither .json.lz4 nor .json: Metamon takes one trajectory a file")
         parts = filename[: -len(extension)].split("_")
         if len(parts) not in (7, 8):
             refuse(f"{len(parts)} parts between underscores: Metamon takes 7 or 8, drops the rest")
@@ -229,16 +239,24 @@ def unpack(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> bytes:
             raise TrajectoryError(path, "too_big", f"{status.st_size:,} bytes")
         data = path.read_bytes()
     except OSError as error:
-        raise TrajectoryError(path, "unreadable", error.strerror or "cannot be read") from None
+        raise TrajectoryError(path, "unreadable", why_unreadable(path, error)) from None
     return decompress(path, data, max_bytes)
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """In one line. A broken link is called one."""
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        return f"a broken link to {os.readlink(path)}"
+    detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(detail.split())[:200]
 
 
 def decompress(path: Path, data: bytes, max_bytes: int = MAX_UNPACKED_BYTES) -> bytes:
     """The text in the bytes of a file, by the end of its name; raises what `unpack` does."""
     decompressor: Any
-    if path.name.endswith(".lz4"):
+    if path.name.lower().endswith(".lz4"):
         kind, decompressor = "LZ4 frame", lz4.frame.LZ4FrameDecompressor()
-    elif path.name.endswith(".gz"):
+    elif path.name.lower().endswith(".gz"):
         kind, decompressor = "gzip stream", zlib.decompressobj(wbits=31)
     else:
         return data
@@ -298,22 +316,24 @@ def read_trajectory(path: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> Trajecto
 
 
 def is_trajectory_file(name: str, endings: tuple[str, ...] = EXTENSIONS) -> bool:
-    """By its name: hidden files and those that our own commands leave beside data are none."""
-    ours = name in NOT_DATA or name.endswith(RATINGS)
-    return name.endswith(endings) and not name.startswith(".") and not ours
+    """By its name: hidden files and those that our own commands leave beside data are none.
+
+    Endings in capitals count too: Metamon's loader passes over such files, so they are faults.
+    """
+    return name.lower().endswith(endings) and not name.startswith(".") and not is_ours(name)
 
 
-def trajectory_files(root: Path, endings: tuple[str, ...] = EXTENSIONS) -> Iterator[Path]:
+def is_ours(name: str) -> bool:
+    """By its name: did one of our own commands leave this file beside data?"""
+    return name in NOT_DATA or name.endswith(RATINGS)
+
+
+def trajectory_files(
+    root: Path, endings: tuple[str, ...] = EXTENSIONS, separate: Path | None = None
+) -> Walk:
     """All trajectory files of a root that holds `{format}/` folders, or of one such folder.
 
-    They come in a fixed order. Raises UserError where `root` or a folder in it cannot be listed.
+    They come in a fixed order, then the broken links. Iterating raises UserError where `root` or a
+    folder in it cannot be listed, and where a link leads to `separate`.
     """
-
-    def refuse(error: OSError) -> NoReturn:
-        raise UserError(f"{error.filename}: {error.strerror}")
-
-    for folder, subfolders, names in os.walk(root, onerror=refuse):
-        subfolders.sort()
-        for name in sorted(names):
-            if is_trajectory_file(name, endings):
-                yield Path(folder, name)
+    return Walk([root], lambda name: is_trajectory_file(name, endings), is_ours, separate)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from metamon_ext.doctor.environment import Check, Environment
+from metamon_ext.errors import UserError
+from metamon_ext.walk import Walk
 
 METAMON = "1.5.1"
 AMAGO = {"1.5.1": "3.1.2", "1.6.0": "3.4.0"}
@@ -184,7 +186,10 @@ def check_old_teams(env: Environment) -> Check:
     name, cache = "Teams of gens 1 and 2", env.variables.get("METAMON_CACHE_DIR")
     if not cache or not (Path(cache) / "teams").is_dir():
         return Check(name, "absent", "no team sets in METAMON_CACHE_DIR")
-    files = list(_old_teams(Path(cache) / "teams"))
+    try:
+        files = list(_old_teams(Path(cache) / "teams"))
+    except UserError as error:
+        return Check(name, "warning", str(error), "make that folder readable")
     without = [file for file in files if _lacks_evs(file)]
     if not without:
         return Check(name, "ok", f"{len(files)} teams, all with EVs")
@@ -195,12 +200,8 @@ def check_old_teams(env: Environment) -> Check:
 
 
 def _old_teams(root: Path, most: int = 1000) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for file in sorted(names):
-            if most and re.search(r"\.gen[12]\w*_team$", file):
-                most -= 1
-                yield Path(folder, file)
+    files = Walk([root], lambda name: re.search(r"\.gen[12]\w*_team$", name) is not None)
+    return islice((file for file in files if file.is_file()), most)
 
 
 def _lacks_evs(file: Path) -> bool:

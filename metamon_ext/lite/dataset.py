@@ -18,6 +18,7 @@ from metamon_ext.spaces.observations import MatchupObservationSpace
 from metamon_ext.spaces.reward_functions import Reward
 from metamon_ext.spaces.rewards import WinLossReward
 from metamon_ext.spaces.universal import UniversalState
+from metamon_ext.walk import print_notes
 
 
 @dataclass
@@ -67,10 +68,12 @@ def load_decisions(root: Path, reward: Reward | None = None) -> Decisions:
 
     Raises UserError where there are none, or one is damaged: filtering comes before training.
     """
-    files = list(trajectory_files(root))
+    found = trajectory_files(root)
+    files = list(found)
+    print_notes(found.notes)
     if not files:
-        cure = "`metamon-ext play --save_trajectories_to` writes some"
-        raise UserError(f"{root}: no trajectories (*.json.lz4); {cure}")
+        fix = "`metamon-ext play --save_trajectories_to` writes some"
+        raise UserError(f"{root}: no trajectories (*.json.lz4); {fix}")
     reward = reward or WinLossReward()
     battles = [battle_arrays(path, read_trajectory(path), reward) for path in files]
     columns = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*battles, strict=True)]

@@ -18,7 +18,14 @@ from metamon_ext.arguments import check_seed, default_workers, positive, seed_va
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.raw import read_replay
 from metamon_ext.data.sources import Record, data_files, records
-from metamon_ext.data.trajectory import TrajectoryError, parse_json, to_json, whole_file
+from metamon_ext.data.trajectory import (
+    PARSE_FAILURES,
+    PARSE_JOURNAL,
+    TrajectoryError,
+    parse_json,
+    to_json,
+    whole_file,
+)
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.locks import lock_folder
 from metamon_ext.terminal import console, print_json, track
@@ -32,18 +39,17 @@ from metamon_ext.upstream.replay_parser import (
     start_worker,
 )
 
-JOURNAL = ".parse_replays.jsonl"
 OTHER_FORMAT = "other_format"
-FAILURES = "parse_failures.tsv"
 
 
 @dataclass
 class Summary:
-    """All that is in a journal. `failures` are by cause."""
+    """All that is in a journal. `failures` are by cause; `notes` say what was not read."""
 
     replays: int = 0
     files: int = 0
     failures: defaultdict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
+    notes: list[str] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
         self.replays += 1
@@ -99,11 +105,12 @@ def parse_replays(
     inside, around = output_dir.resolve(), input_dir.resolve()
     if inside.is_relative_to(around) or around.is_relative_to(inside):
         raise UserError(f"{output_dir} and {input_dir} lie in each other: use a separate folder")
-    found = data_files([input_dir])
+    notes: list[str] = []
+    found = data_files([input_dir], notes, output_dir)
     ask_once = StatisticsAsked(predictor)
     settings = {"predictor": predictor, "seed": check_seed(seed)}
     try:
-        with lock_folder(output_dir), Journal(output_dir / JOURNAL, settings) as journal:
+        with lock_folder(output_dir), Journal(output_dir / PARSE_JOURNAL, settings) as journal:
             jobs = _jobs(input_dir, found, journal.done, set(formats or known), ask_once)
             start = (predictor, str(output_dir), seed)
             os.environ["PYTHONHASHSEED"] = "0"  # of the workers: sets of names have one order
@@ -112,8 +119,9 @@ def parse_replays(
             )
             for outcome in track(outcomes, "parsing", show=show_progress):
                 journal.add(outcome)
-            with whole_file(output_dir / FAILURES) as temporary:
+            with whole_file(output_dir / PARSE_FAILURES) as temporary:
                 temporary.write_bytes(journal.summary.table().encode(errors="replace"))
+            journal.summary.notes = notes
             return journal.summary
     except OSError as error:
         where, detail = error.filename or output_dir, error.strerror or error
@@ -250,8 +258,11 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.json:
         counts = {"replays": summary.replays, "trajectories": summary.files}
-        print_json(counts | {"causes": summary.causes})
+        more = {"causes": summary.causes, "notes": summary.notes}
+        print_json(counts | more)
         return 0 if summary.files else 1
+    for note in summary.notes:
+        print(note)
     out = console()
     if summary.failures:
         table = Table("cause", "replays", "share", "for example")
@@ -261,6 +272,6 @@ def run(args: argparse.Namespace) -> int:
             share = f"{count / summary.replays:.1%}"
             table.add_row(cause, f"{count:,}", share, example)
         out.print(table)
-        print(f"All of them: {args.output_dir / FAILURES}")
+        print(f"All of them: {args.output_dir / PARSE_FAILURES}")
     print(f"{summary.files:,} trajectories of {summary.replays:,} replays.")
     return 0 if summary.files else 1
