@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from poke_env.battle.move import Move
@@ -10,6 +11,11 @@ from poke_env.battle.pokemon import Pokemon
 from metamon_ext.arena.poke_env_battle import TrackedBattle
 from metamon_ext.arena.state import bench, known_moves, move_name
 from metamon_ext.spaces.actions import FIRST_SWITCH, FIRST_TERA, letters_and_digits
+
+
+def _in_order(pokemon: Iterable[Pokemon]) -> list[Pokemon]:
+    """The Pokémon as actions 4-8 number them. Two of one species keep their order in the team."""
+    return sorted(pokemon, key=lambda one: letters_and_digits(one.species))
 
 
 def legal_choices(battle: TrackedBattle) -> dict[int, str]:
@@ -28,8 +34,7 @@ def legal_choices(battle: TrackedBattle) -> dict[int, str]:
     if not battle.trapped:
         slots = {entry["ident"]: i for i, entry in enumerate(request["side"]["pokemon"], start=1)}
         idents = {id(pokemon): ident for ident, pokemon in battle.team.items()}
-        order = sorted(bench(battle), key=lambda pokemon: letters_and_digits(pokemon.species))
-        for i, pokemon in enumerate(order):
+        for i, pokemon in enumerate(_in_order(bench(battle))):
             choices[FIRST_SWITCH + i] = f"switch {slots[idents[id(pokemon)]]}"
     return dict(sorted(choices.items()))
 
@@ -38,9 +43,8 @@ def action_of(battle: TrackedBattle, order: Any) -> int:
     """See `metamon_ext.arena.tracker.Tracker`."""
     wanted = getattr(order, "order", None)
     if isinstance(wanted, Pokemon):
-        species = sorted(letters_and_digits(pokemon.species) for pokemon in bench(battle))
-        name = letters_and_digits(wanted.species)
-        return FIRST_SWITCH + species.index(name) if name in species else -1
+        switches = [id(pokemon) for pokemon in _in_order(bench(battle))]
+        return FIRST_SWITCH + switches.index(id(wanted)) if id(wanted) in switches else -1
     if isinstance(wanted, Move) and battle.active_pokemon is not None:
         names = sorted(move_name(move.id) for move in known_moves(battle, battle.active_pokemon))
         name = move_name(wanted.id)

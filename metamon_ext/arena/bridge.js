@@ -7,7 +7,7 @@
 //      ["start", id, {format, seed, p1: {name, team?, seed}, p2: {...}}]
 //      ["choose", id, seat, choice]          e.g. ["choose", 7, "p1", "move 2"]
 //      ["drop", id]                          forget a battle
-// out  ["format", {...}] | ["validate", [{packed, problems}, ...]]
+// out  ["format", {...}] | ["validate", [{packed, problems, known}, ...]]
 //      ["battle", id, [lines of p1, lines of p2], [request of p1, of p2], [error of p1, of p2], end]
 //      ["crash", id, message]                the simulator threw: the battle is gone
 //
@@ -17,8 +17,9 @@
 
 const path = require('path');
 const simulator = process.argv[2];
-const {BattleStream, Dex, TeamValidator, Teams} = require(path.resolve(simulator));
+const {BattleStream, Dex, TeamValidator, Teams, toID} = require(path.resolve(simulator));
 const {extractChannelMessages} = require(path.resolve(simulator, 'dist/sim/battle.js'));
+Object.assign(globalThis, {Dex, TeamValidator, Teams, toID}); // the rules of some formats use them
 
 /** One battle, collecting what the simulator says until `flush` hands it over. */
 class CollectingStream extends BattleStream {
@@ -69,6 +70,55 @@ class CollectingStream extends BattleStream {
 
 const battles = new Map();
 
+/**
+ * Give every Pokémon of a team a name of its own: the protocol tells them apart by nothing else.
+ * Numbers those whose name, by default that of the species, another one has.
+ */
+function nameApart(dex, team) {
+	const used = new Set();
+	for (const set of team) {
+		const shown = !set.name || set.name === set.species ?
+			dex.species.get(set.species).baseSpecies : set.name.slice(0, 20);
+		let name = shown;
+		for (let n = 2; used.has(name); n++) name = `${shown.slice(0, 15)} ${n}`;
+		used.add(name);
+		if (name !== shown) set.name = name;
+	}
+	return team;
+}
+
+/** The moves that a format's mod adds to its generation's, by id. */
+function movesOfItsOwn(dex) {
+	const usual = Dex.forGen(dex.gen);
+	return dex.moves.all().map(move => move.id).filter(id => !usual.moves.get(id).exists);
+}
+
+/**
+ * Parse a team and judge it. An invalid one gets its problems, whatever the text was; `known` says
+ * how many Pokémon in it the simulator knows.
+ */
+function validate(validator, text) {
+	try {
+		const team = Teams.import(text.trim());
+		if (!team?.length) return {packed: '', problems: ['it holds no Pokémon'], known: 0};
+		const known = team.filter(set => validator.dex.species.get(set.species).exists).length;
+		if (validator.dex.gen <= 2) {
+			for (const set of team) {
+				// An export leaves the line out for what the validator then fills in: 252 each.
+				if (!Object.values(set.evs || {}).some(Boolean)) delete set.evs;
+			}
+		}
+		const problems = validator.validateTeam(team) || [];
+		if (team.length > 6) problems.push(`it holds ${team.length} Pokémon, and Metamon's actions are for 6`);
+		for (const {species, moves} of team) {
+			if (moves.length > 4) problems.push(`${species} has ${moves.length} moves, and Metamon's actions are for 4`);
+		}
+		return {packed: Teams.pack(team), problems, known};
+	} catch (error) {
+		return {packed: '', problems: [`the simulator cannot read it (${error.message})`], known: 0};
+	}
+}
+
 /** Let the simulator do something in a battle; its answer, as a line, or '' if it said nothing. */
 function advance(id, action) {
 	const stream = battles.get(id);
@@ -86,27 +136,29 @@ function advance(id, action) {
 const commands = {
 	format(name) {
 		const format = Dex.formats.get(name);
+		const exists = format.effectType === 'Format';
+		const dex = Dex.forFormat(format);
 		return JSON.stringify(['format', {
-			exists: format.effectType === 'Format',
+			exists,
 			id: format.id,
-			singles: format.gameType === 'singles' && format.playerCount === 2,
+			game_type: format.playerCount === 2 ? format.gameType : `${format.playerCount} players`,
 			random_teams: !!format.team,
-			gen: Dex.forFormat(format).gen,
+			gen: dex.gen,
+			max_team_size: exists ? Dex.formats.getRuleTable(format).maxTeamSize : 0,
+			own_moves: movesOfItsOwn(dex),
 		}]) + '\n';
 	},
 	validate(format, exports) {
 		const validator = TeamValidator.get(format);
-		return JSON.stringify(['validate', exports.map(text => {
-			const team = Teams.import(text);
-			if (!team || !team.length) return {packed: '', problems: ['it holds no Pokémon']};
-			const problems = validator.validateTeam(team) || [];
-			return {packed: Teams.pack(team), problems};
-		})]) + '\n';
+		return JSON.stringify(['validate', exports.map(text => validate(validator, text))]) + '\n';
 	},
 	start(id, {format, seed, p1, p2}) {
 		battles.set(id, new CollectingStream(id));
 		return advance(id, stream => {
 			stream._write(`>start ${JSON.stringify({formatid: format, seed})}`);
+			const {battle} = stream;
+			const getTeam = battle.getTeam.bind(battle);
+			battle.getTeam = options => nameApart(battle.dex, getTeam(options));
 			stream._write(`>player p1 ${JSON.stringify(p1)}`);
 			stream._write(`>player p2 ${JSON.stringify(p2)}`);
 		});

@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import Any
 
 from poke_env.battle.battle import Battle
 from poke_env.battle.effect import Effect
-from poke_env.battle.move import Move
+from poke_env.battle.move import SPECIAL_MOVES, Move
+from poke_env.battle.pokemon import Pokemon
+from poke_env.battle.pokemon_type import PokemonType
+from poke_env.data import GenData
 
 # Said by the simulator for a human's eyes or for a server; nothing in them changes the state.
-_SILENT = Battle.MESSAGES_TO_IGNORE | {"t:", "inactive", "inactiveoff", "bigerror"}
+_SILENT = Battle.MESSAGES_TO_IGNORE | {
+    *("t:", "c:", "inactive", "inactiveoff", "bigerror", "error", "message", "-message", "raw"),
+    *("uhtmlchange", "b", "B", "noinit", "pm", "tempnotify", "tempnotifyoff", "warning"),
+}
 _EFFECT_MESSAGES = {"-start", "-end", "-activate", "-terastallize", "switch", "drag"}
 _LOGGER = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.ERROR)  # poke-env warns of messages that older generations always send
 logging.getLogger("poke-env").setLevel(logging.ERROR)
+
+
+def belongs_to_a_pokemon(move_id: str, gen: int) -> bool:
+    """Whether a Pokémon of this generation can have this move, rather than resort to it.
+
+    Z-moves and max moves count: in hackmons formats they are moves like any other.
+    """
+    return move_id not in SPECIAL_MOVES and move_id in GenData.from_gen(gen).moves
+
+
+@cache
+def _replace_unknown_types(gen: int) -> None:
+    """Give the Pokémon of poke-env's data only types it knows: MissingNo.'s Bird becomes ???."""
+    for entry in GenData.from_gen(gen).pokedex.values():
+        if "types" in entry:
+            entry["types"] = [_known_type(name) for name in entry["types"]]
+
+
+def _known_type(name: str) -> str:
+    return name if name.upper() in PokemonType.__members__ else "???"
+
+
+class TrackedPokemon(Pokemon):
+    """A Pokémon that knows all of its moves, Z-moves and max moves among them."""
+
+    __slots__ = ()
+
+    def _add_move(self, move_id: str) -> Move | None:
+        move = super()._add_move(move_id)
+        known = Move.retrieve_id(move_id)
+        if move is None and belongs_to_a_pokemon(known, self.gen):
+            move = self.base_moves[known] = Move(known, self.gen)
+        return move
 
 
 class TrackedBattle(Battle):
@@ -28,6 +68,7 @@ class TrackedBattle(Battle):
 
     def __init__(self, battle_format: str, gen: int, seat: str) -> None:
         super().__init__(f"battle-{battle_format}-1", seat, _LOGGER, gen=gen)
+        _replace_unknown_types(gen)
         self._player_role = seat
         self._replay_data = _Discard()
         self.previous_moves: dict[int, str] = {}
@@ -51,11 +92,34 @@ class TrackedBattle(Battle):
             elif kind == "tie":
                 self.tied()
             else:
+                if fields[3:4] == ["typechange"] and not fields[4].startswith("["):
+                    fields[4] = "/".join(map(_known_type, fields[4].split("/")))
                 self.parse_message(fields)
                 if kind in _EFFECT_MESSAGES:
                     self._note_effect(kind, fields)
                 if "ability: " in line and kind not in ("-ability", "-curestatus"):
                     self._note_ability(kind, fields)
+
+    def get_pokemon(
+        self,
+        identifier: str,
+        force_self_team: bool = False,
+        details: str = "",
+        request: dict[str, Any] | None = None,
+    ) -> Pokemon:
+        """As in poke-env, but never take two Pokémon of one species for one with a nickname.
+
+        `bridge.js` sees to it that no two Pokémon of a team have the same name.
+        """
+        name = identifier[:2] + identifier[identifier.index(":") :]
+        mine = force_self_team or name[:2] == self.player_role
+        team = self._team if mine else self._opponent_team
+        if name not in team:
+            about: dict[str, Any] = {"species": name[4:]}
+            if request or details:
+                about = {"request_pokemon": request} if request else {"details": details}
+            team[name] = TrackedPokemon(self.gen, name=name[4:], **about)
+        return super().get_pokemon(identifier)
 
     def _take_move(self, fields: list[str]) -> None:
         name = fields[3]
@@ -105,7 +169,12 @@ class TrackedBattle(Battle):
     def _update_team_from_request(
         self, side: dict[str, Any], strict_battle_tracking: bool = False
     ) -> None:
-        """As in poke-env, without parsing again what a request repeats of an idle Pokémon."""
+        """As in poke-env, without parsing again what a request repeats of an idle Pokémon.
+
+        Where one picks fewer Pokémon than one brings, the team becomes those that were picked.
+        """
+        picked = {entry["ident"] for entry in side["pokemon"]}
+        self._team = {name: pokemon for name, pokemon in self._team.items() if name in picked}
         for entry in side["pokemon"]:
             known = self._team.get(entry["ident"])
             if known is None or known.active != entry["active"]:

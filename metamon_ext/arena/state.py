@@ -16,7 +16,7 @@ from poke_env.battle.pokemon import Pokemon
 from poke_env.battle.pokemon_type import PokemonType
 from poke_env.battle.status import Status
 
-from metamon_ext.arena.poke_env_battle import TrackedBattle
+from metamon_ext.arena.poke_env_battle import TrackedBattle, belongs_to_a_pokemon
 from metamon_ext.spaces.actions import letters_and_digits
 from metamon_ext.spaces.universal import UniversalMove, UniversalPokemon, UniversalState
 
@@ -66,7 +66,9 @@ def universal_move(move: Move) -> UniversalMove:
 def previous_move(battle: TrackedBattle, pokemon: Pokemon) -> UniversalMove:
     """The move that a Pokémon has last used in this battle, with full PP as in the files."""
     move_id = battle.previous_moves.get(id(pokemon))
-    if move_id is None or not (move_id == "struggle" or Move.should_be_stored(move_id, battle.gen)):
+    if move_id is None or not (
+        move_id == "struggle" or belongs_to_a_pokemon(move_id, battle.gen)
+    ):
         return UniversalMove.blank()
     return _full_move(move_id, battle.gen)
 
@@ -95,6 +97,9 @@ def known_moves(battle: TrackedBattle, pokemon: Pokemon) -> list[Move]:
         offered = battle.last_request.get("active", [{}])[0].get("moves", [])
         if len(offered) == 1 and offered[0]["id"] in moves:
             return [moves[offered[0]["id"]]]
+    if len(moves) > 4 and pokemon._last_request:  # one has become another, as Zacian's Iron Head
+        has = {Move.retrieve_id(move_id) for move_id in pokemon._last_request["moves"]}
+        return [move for move_id, move in moves.items() if move_id in has]
     return list(moves.values())[:4]
 
 

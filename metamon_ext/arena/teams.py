@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,12 @@ from metamon_ext.errors import UserError
 from metamon_ext.walk import Walk, print_notes
 
 SAMPLE_TEAMS = Path(__file__).with_name("teams")
+LARGEST_TEAM = 6
+"""Metamon's actions are for at most so many Pokémon, of which one is active."""
+NAMED = 3
+"""How many files a message names before it says how many more there are."""
+HEADER = re.compile(r"^===(?:\s*\[(?P<format>.*?)\])?\s*(?P<name>.*?)\s*===\s*$", re.MULTILINE)
+"""How a team begins in a backup of Showdown's teambuilder: === [gen1ou] folder/name ===."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,9 @@ class BattleFormat:
 def load_format(name: str, simulator: Simulator) -> BattleFormat:
     """Look a format up in the simulator.
 
-    Raises UserError if it is unknown or not singles, or goes by another name: an alias, the name
-    for display, custom rules after @@@.
+    Raises UserError if it is unknown, if it goes by another name (an alias, the name for display,
+    custom rules after @@@), or if Metamon's states and actions cannot express it: not singles,
+    moves of its own, random teams of more than six.
     """
     description = simulator.ask("format", name)
     if not description["exists"]:
@@ -46,9 +55,20 @@ def load_format(name: str, simulator: Simulator) -> BattleFormat:
         )
     if name != description["id"]:
         raise UserError(f"the battle format {name!r} is called {description['id']}: use that name")
-    if not description["singles"]:
+    if description["game_type"] != "singles":
         raise UserError(
-            f"{name} is not a singles format: the 13 actions of Metamon are for singles"
+            f"{name} is not a singles format ({description['game_type']}): "
+            "Metamon's 13 actions are for singles"
+        )
+    if own_moves := description["own_moves"]:
+        raise UserError(
+            f"{name} has moves of its own ({', '.join(own_moves[:3])}, {len(own_moves)} in all), "
+            "for which neither poke-env nor Metamon has data: choose another format"
+        )
+    if description["random_teams"] and description["max_team_size"] > LARGEST_TEAM:
+        raise UserError(
+            f"{name} makes teams of {description['max_team_size']} Pokémon, and Metamon's states "
+            f"have room for {LARGEST_TEAM}: choose another format"
         )
     return BattleFormat(name, description["gen"], description["random_teams"])
 
@@ -83,53 +103,112 @@ def find_team_set(name: str, battle_format: str) -> Path | None:
     return None
 
 
+@dataclass(frozen=True)
+class Export:
+    """The text of one team and where it comes from.
+
+    `format` is what the header of a backup says, empty without one. `sure`: the name of the file
+    says that it is a team of the format.
+    """
+
+    name: str
+    file: str
+    text: str
+    format: str
+    sure: bool
+
+
 def load_teams(
     battle_format: BattleFormat, folder: Path | None, simulator: Simulator
 ) -> list[Team]:
     """The team set of a format: a folder of Showdown exports, or our sample teams.
 
-    Files are `*.{format}_team`, in folders of it too, or `*.txt`. Raises UserError, with every team
-    that the simulator's validator refuses and its reasons, unless all of them are legal.
+    Teams are the files named `*.{format}_team`, in subfolders too, and those of the files named
+    `*.txt` that hold a Pokémon, or nothing at all, which is an error. A file may be a backup of
+    several teams, each under its header; those of other formats are ignored. One line on standard
+    error says which files and teams were ignored. Raises UserError, with the teams that the
+    simulator's validator rejects and its reasons, unless all others are legal.
     """
     if battle_format.random_teams:
         return [Team("random", None)]
     name = battle_format.name
     source = folder or SAMPLE_TEAMS / name
-    files = sorted({*_team_files(source, name), *source.glob("*.txt")})
-    if not files:
-        cure = (
+    exports, ignored = find_exports(name, source)
+    verdicts = simulator.ask("validate", name, [export.text for export in exports])
+    teams, rejected = [], []
+    for export, verdict in zip(exports, verdicts, strict=True):
+        if export.text and not (export.sure or verdict["known"]):
+            ignored.append(f"{export.file} (no Pokémon in it)")
+        elif verdict["problems"]:
+            rejected.append(f"{export.file}: {'; '.join(verdict['problems'])}")
+        else:
+            teams.append(Team(export.name, verdict["packed"]))
+    if rejected:
+        raise UserError(
+            f"{len(rejected)} of {len(rejected) + len(teams)} teams in {source} are not legal in "
+            f"{name}: {_some(rejected, ' | ')}. Fix or remove them."
+        )
+    if not teams:
+        what = f" (ignored: {_some(ignored)})" if ignored else ""
+        fix = (
             f"put Showdown exports named *.{name}_team or *.txt there"
             if folder
             else "name a folder with --team_set"
         )
-        raise UserError(f"no {name} teams in {folder or 'the sample teams'}: {cure}")
-    try:
-        exports = [file.read_text(encoding="utf-8") for file in files]
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(
-            f"a team file in {source} is not UTF-8 text: save it as a Showdown export"
-        ) from None
-    verdicts = simulator.ask("validate", name, exports)
-    refused = [
-        f"  {file.name}: {'; '.join(verdict['problems'])}"
-        for file, verdict in zip(files, verdicts, strict=True)
-        if verdict["problems"]
-    ]
-    if refused:
-        raise UserError(
-            f"{len(refused)} of {len(files)} teams in {source} are not legal in {name}; "
-            "mend or remove them:\n" + "\n".join(refused)
-        )
-    return [Team(file.stem, v["packed"]) for file, v in zip(files, verdicts, strict=True)]
+        raise UserError(f"no {name} teams in {folder or 'the sample teams'}{what}: {fix}")
+    if ignored:
+        print(f"ignored in {source}: {_some(ignored)}", file=sys.stderr)
+    return teams
 
 
-def _team_files(folder: Path, battle_format: str) -> list[Path]:
-    """The files of a format in a folder and below, broken links too."""
-    if not folder.is_dir():
-        return []
-    found = Walk([folder], lambda name: name.endswith(f".{battle_format}_team"))
-    files = list(found)
-    print_notes(found.notes)
-    return files
+def find_exports(battle_format: str, folder: Path) -> tuple[list[Export], list[str]]:
+    """The texts in a folder that may be teams of a format, and the names of what is ignored.
+
+    Raises UserError for a file that is not UTF-8.
+    """
+    exports: list[Export] = []
+    ignored: list[str] = []
+    found_files = Walk([folder] if folder.is_dir() else [], lambda name: True)
+    for file in sorted(found_files):
+        sure = file.name.endswith(f".{battle_format}_team")
+        if not sure and (file.suffix != ".txt" or file.parent != folder):
+            if not (file.name.endswith("_team") or file.name.startswith(".")):
+                ignored.append(str(file.relative_to(folder)))
+            continue
+        try:
+            text = file.read_text(encoding="utf-8-sig").strip()
+        except UnicodeDecodeError:
+            raise UserError(f"{file} is not UTF-8 text: save the team as UTF-8") from None
+        except OSError as error:
+            raise UserError(f"cannot read {file}: {error.strerror}") from None
+        found = split_backup(text, file, sure)
+        for export in found:
+            if export.format in ("", battle_format) or (sure and len(found) == 1):
+                exports.append(export)
+            else:
+                ignored.append(f"{export.file} (of {export.format})")
+    print_notes(found_files.notes)
+    return exports, ignored
+
+
+def split_backup(text: str, file: Path, sure: bool) -> list[Export]:
+    """The teams in a text, each under its header, or the text as it is if there is no header."""
+    headers = list(HEADER.finditer(text))
+    if not headers:
+        return [Export(file.stem, file.name, text, "", sure)]
+    exports = []
+    if start := text[: headers[0].start()].strip():
+        exports.append(Export(file.stem, file.name, start, "", sure))
+    ends = [header.start() for header in headers[1:]] + [len(text)]
+    for number, (header, end) in enumerate(zip(headers, ends, strict=True), start=1):
+        team = file.stem if len(headers) == 1 else f"{file.stem}:{number} {header['name']}".strip()
+        where = file.name if len(headers) == 1 else f"{file.name} {header['name'] or number}"
+        content = text[header.end() : end].strip()
+        exports.append(Export(team, where, content, header["format"] or "", sure))
+    return exports
+
+
+def _some(what: Sequence[str], separator: str = ", ") -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(what) - NAMED} more" if len(what) > NAMED else ""
+    return separator.join(what[:NAMED]) + more
