@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def find_team_set(name: str, battle_format: str) -> Path | None:
     reason = "METAMON_CACHE_DIR is not set"
     if cache:
         folder = Path(cache, "teams", name)
-        if _team_files(folder, battle_format):
+        if folder.is_dir() and any(Walk([folder], is_team_of(battle_format))):
             return folder
         reason = f"there are no {battle_format} teams in {folder}"
         if has_metamon():
@@ -168,9 +168,10 @@ def find_exports(battle_format: str, folder: Path) -> tuple[list[Export], list[s
     """
     exports: list[Export] = []
     ignored: list[str] = []
+    is_team = is_team_of(battle_format)
     found_files = Walk([folder] if folder.is_dir() else [], lambda name: True)
     for file in sorted(found_files):
-        sure = file.name.endswith(f".{battle_format}_team")
+        sure = is_team(file.name)
         if not sure and (file.suffix != ".txt" or file.parent != folder):
             if not (file.name.endswith("_team") or file.name.startswith(".")):
                 ignored.append(str(file.relative_to(folder)))
@@ -189,6 +190,11 @@ def find_exports(battle_format: str, folder: Path) -> tuple[list[Export], list[s
                 ignored.append(f"{export.file} (of {export.format})")
     print_notes(found_files.notes)
     return exports, ignored
+
+
+def is_team_of(battle_format: str) -> Callable[[str], bool]:
+    """A predicate on file names: does the name say that the file is a team of the format?"""
+    return lambda name: name.endswith(f".{battle_format}_team")
 
 
 def split_backup(text: str, file: Path, sure: bool) -> list[Export]:
