@@ -66,9 +66,7 @@ def universal_move(move: Move) -> UniversalMove:
 def previous_move(battle: TrackedBattle, pokemon: Pokemon) -> UniversalMove:
     """The move that a Pokémon has last used in this battle, with full PP as in the files."""
     move_id = battle.previous_moves.get(id(pokemon))
-    if move_id is None or not (
-        move_id == "struggle" or belongs_to_a_pokemon(move_id, battle.gen)
-    ):
+    if move_id is None or not (move_id == "struggle" or belongs_to_a_pokemon(move_id, battle.gen)):
         return UniversalMove.blank()
     return _full_move(move_id, battle.gen)
 
