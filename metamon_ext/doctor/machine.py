@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import metamon_ext
@@ -118,10 +120,12 @@ def listens_everywhere(table: str, port: int) -> bool:
 
 def folders_of(env: Environment) -> list[Path]:
     """Where we and Metamon write: here, and in the cache folders. The nearest that exist."""
-    named = [Path.cwd(), cache_dir()]
+    named = [Path.cwd()]
+    with suppress(UserError):  # which check_simulator reports
+        named.append(cache_dir())
     if cache := env.variables.get("METAMON_CACHE_DIR"):
         named.append(Path(cache))
-    existing = [next(f for f in (folder, *folder.parents) if f.exists()) for folder in named]
+    existing = [next(f for f in (folder, *folder.parents) if os.path.exists(f)) for folder in named]
     return list(dict.fromkeys(existing))
 
 

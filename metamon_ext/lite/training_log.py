@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -80,6 +81,8 @@ def _start_wandb(run_dir: Path) -> Any:
         import wandb
     except ImportError:
         raise UserError("--log needs wandb: pip install 'metamon_ext[log]'") from None
+    if os.path.expanduser("~") == "~":  # a container's numeric user; wandb looks for settings there
+        os.environ["HOME"] = str(run_dir.resolve())
     return wandb.init(
         project="metamon_ext",
         name=run_dir.name,
