@@ -17,6 +17,8 @@ from rich.progress import (
 )
 
 T = TypeVar("T")
+MIN_WIDTH = 40
+"""Of what is printed: rich drops text where COLUMNS is 0."""
 
 
 def console(**options: Any) -> Console:
@@ -24,7 +26,9 @@ def console(**options: Any) -> Console:
 
     What is to be colored is a `rich.text.Text`. `options` are those of `rich.console.Console`.
     """
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    printer = Console(markup=False, emoji=False, highlight=False, **options)
+    printer.width = max(printer.width, MIN_WIDTH)
+    return printer
 
 
 def plain(template: str) -> TextColumn:
