@@ -70,6 +70,16 @@ def check_seed(value: int) -> int:
     raise UserError(f"{value!r} is not a seed: give a whole number of at least 0")
 
 
+def split_options(text: str) -> tuple[str, str]:
+    """`NAME?OPTIONS` -> both. The path of something that exists may hold a `?` itself."""
+    path = text
+    while "?" in path and not os.path.exists(path):
+        path = path.rpartition("?")[0]
+    if not os.path.exists(path):
+        path = text.partition("?")[0]
+    return path, text[len(path) + 1 :]
+
+
 def print_figures(figures: Mapping[str, object], as_json: bool) -> None:
     """A line each for people, or one line of JSON."""
     if as_json:

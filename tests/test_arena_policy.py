@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metamon_ext.arena.policy import CHUNK, in_chunks, make_policy, parse_policy
+from metamon_ext.arena.policy import CHUNK, in_chunks, make_policy, parse_policy, with_options
 from metamon_ext.errors import UserError
 
 
@@ -52,3 +52,12 @@ def test_every_decision_gets_its_own_row_and_no_padding() -> None:
     assert list(in_chunks(decisions, forward)) == [(d, 10 * d) for d in decisions]
     assert batches == [CHUNK, CHUNK, 3]
     assert list(in_chunks([], forward)) == []
+
+
+def test_a_checkpoint_is_found_in_a_folder_whose_name_has_a_question_mark(tmp_path: Path) -> None:
+    run = tmp_path / "a?b" / "run"
+    run.mkdir(parents=True)
+    named = with_options(str(run), temperature=0.5)
+    assert named == f"{run}?temperature=0.5" == with_options(named, temperature=0.7)
+    for name, options in ((str(run), {}), (named, {"temperature": "0.5"})):
+        assert parse_policy(name)[1] == {"checkpoint": str(run)} | options

@@ -1,10 +1,11 @@
 """Values of the command line that several commands share."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
-from metamon_ext.arguments import run_name
+from metamon_ext.arguments import run_name, split_options
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,23 @@ def test_a_run_name_that_one_folder_can_have_is_taken_as_it_is(name):
 def test_any_other_run_name_is_refused_with_the_problem(name, problem):
     with pytest.raises(argparse.ArgumentTypeError, match=problem):
         run_name(name)
+
+
+def test_options_begin_at_the_first_question_mark_behind_an_existing_path(tmp_path: Path) -> None:
+    (tmp_path / "what?").mkdir()
+    (tmp_path / "what?" / "run?x=1").touch()
+    odd = f"{tmp_path}/what?/run?x=1"
+    for name, path, options in (
+        ("random", "random", ""),
+        ("random?epsilon=0.1", "random", "epsilon=0.1"),
+        ("m:Class?text=why?", "m:Class", "text=why?"),
+        (odd, odd, ""),
+        (f"{odd}?temperature=0", odd, "temperature=0"),
+        (f"{tmp_path}/what??a=?", f"{tmp_path}/what?", "a=?"),
+        (f"{tmp_path}?a=1", str(tmp_path), "a=1"),
+        ("?a=1", "", "a=1"),
+        ("\0?a=1", "\0", "a=1"),
+        ("x" * 5000 + "?a=1", "x" * 5000, "a=1"),
+        ("", "", ""),
+    ):
+        assert split_options(name) == (path, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.arguments import split_options
 from metamon_ext.errors import UserError
 
 if TYPE_CHECKING:
@@ -128,14 +130,14 @@ def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
     baselines or models or a checkpoint of a run.
     Raises UserError for a name that nobody answers to.
     """
-    base, _, query = name.partition("?")
+    base, query = split_options(name)
     try:
         options = dict(parse_qsl(query, strict_parsing=bool(query)))
     except ValueError:
         raise UserError(f"policy {name!r}: options are ?option=value&option=value") from None
     if base in HEURISTICS:
         return HeuristicPolicy, {"player_class": HEURISTICS[base]} | options
-    if Path(base).exists():
+    if os.path.exists(base):  # False for what cannot be a path, too
         lite = importlib.import_module("metamon_ext.lite.policy")
         return lite.LitePolicy, {"checkpoint": base} | options
     module, _, attribute = base.partition(":")
@@ -162,7 +164,7 @@ def with_options(name: str, **options: object) -> str:
     factory, own = parse_policy(name)
     takes = inspect.signature(factory).parameters.keys() - own.keys()
     query = urlencode({k: v for k, v in options.items() if k in takes and v is not None})
-    return f"{name}{'&' if '?' in name else '?'}{query}" if query else name
+    return f"{name}{'&' if split_options(name)[1] else '?'}{query}" if query else name
 
 
 def identify(name: str) -> dict[str, Any]:

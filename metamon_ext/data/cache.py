@@ -30,6 +30,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from metamon_ext.arguments import split_options
 from metamon_ext.data.cache_files import Stamp
 from metamon_ext.data.trajectory import Trajectory, whole_file
 from metamon_ext.errors import UserError
@@ -334,5 +335,5 @@ def seconds(date: datetime) -> int:
 
 def split_name(text: str) -> tuple[Path, CacheFilter]:
     """`CACHE.mmap?min_rating=1500&formats=gen1ou` -> the folder and the filter."""
-    folder, _, query = text.partition("?")
+    folder, query = split_options(text)
     return Path(folder), CacheFilter.parse(query)

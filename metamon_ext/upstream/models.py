@@ -126,6 +126,8 @@ def register_checkpoints() -> list[str]:
     register_spaces()
     names = []
     for name, run in read_runs().items():
+        if run.record and set("?:") & set(name):
+            raise UserError(f"{run.folder}: a policy's name cannot hold '?' or ':'; rename the run")
         for epoch in run.epochs if run.record else []:
             names.append(f"{name}_Epoch{epoch}")
             known = ALL_PRETRAINED_MODELS.get(names[-1])

@@ -125,6 +125,13 @@ def test_a_yaml_file_tells_of_runs_that_have_no_record(monkeypatch: pytest.Monke
     assert register_checkpoints() == []
 
 
+@pytest.mark.parametrize("name", ["x?y", "x:y"])
+def test_a_run_that_could_not_be_named_as_a_policy_is_an_error(name: str) -> None:
+    empty_run(Path("runs", name), RNN, 1)
+    with pytest.raises(UserError, match="rename the run"):
+        register_checkpoints()
+
+
 def test_two_runs_of_one_name_are_an_error() -> None:
     empty_run(Path("a/run"), RNN, 1)
     empty_run(Path("b/run"), RNN, 2)
