@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOTDIR
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -39,6 +40,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
             f"{folder} is in use by another run ({holder}): wait for it to end, or choose another "
             "folder"
         ) from None
+    except FileExistsError:
+        raise cannot_write(folder, NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))) from None
     except OSError as error:
         raise cannot_write(folder, error) from None
     try:

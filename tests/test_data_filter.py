@@ -26,6 +26,7 @@ from metamon_ext.data.filter import (
 from metamon_ext.data.judge import REASONS
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.locks import LOCK
 from tests.helpers_states import make_battle, make_name, write_battle
 
 
@@ -43,9 +44,9 @@ def source(tmp_path: Path) -> Path:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
-    }
+    """The files below a folder, without that of its lock."""
+    files = (path for path in root.rglob("*") if path.is_file() and path.name != LOCK)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def run(*words: str | Path) -> int:
