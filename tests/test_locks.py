@@ -92,7 +92,7 @@ def test_a_store_that_is_refused_releases_its_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match="cannot write .*file"), lock_folder(folder):
+        with pytest.raises(UserError, match=r"cannot write .*file"), lock_folder(folder):
             pass
 
 
@@ -129,8 +129,10 @@ def test_every_command_refuses_a_folder_in_use(
     before = {path.name for path in folder.iterdir()}
     arguments = command.format(out=folder, data=data.parent, parent=tmp_path).split()
     assert main(arguments) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(
-        f"metamon-ext: {folder} is in use by another run (process {holder.pid} on "
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith(f"metamon-ext: {folder} is in use by another run (process {holder.pid} on ")
     )
     assert {path.name for path in folder.iterdir()} == before
 
