@@ -171,7 +171,7 @@ def _one_or_many(
             else:
                 yield Record(file, place, text)
     except Exception as error:
-        yield _unreadable(Path(f"{where}:{number + 1}"), error)
+        yield _unreadable(Path(f"{where}:{number + 1}"), error) if number else one
 
 
 def _lines(file: Path, at_most: int | None) -> Records:

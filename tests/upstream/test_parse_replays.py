@@ -125,9 +125,9 @@ def test_spectated_battles_of_every_generation(cache: Path, tmp_path: Path) -> N
         return json.loads(answer.stdout)
 
     first = run([gen2, gen3], "--formats", "gen2ou")
-    assert first == {"replays": 2, "trajectories": 2, "causes": {"other_format": 1}}
+    assert first == {"replays": 2, "trajectories": 2, "causes": {"other_format": 1}, "notes": []}
     second = run([gen4, gen3, gen9, gen9, gen2])
-    assert second == {"replays": 6, "trajectories": 8, "causes": {"same_name": 2}}
+    assert second == {"replays": 6, "trajectories": 8, "causes": {"same_name": 2}, "notes": []}
 
     report = audit([output])
     assert report.verdict == "usable" and report.files == 8
