@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -10,12 +11,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:  # not there in a Metamon environment, whose tests are in tests/upstream
     from metamon_ext.arena.schedule import BattleSpec
 
 ROOT = Path(__file__).parents[1]
+
+# Property tests try the same examples every time; `--hypothesis-profile random` tries others, and
+# `-m long` does so for all of them (test_property_exploration.py).
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.register_profile("random", deadline=None, database=None, print_blob=True)
+settings.load_profile("same")
+
+
+def pytest_runtest_setup() -> None:
+    """The same random numbers for a test whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture

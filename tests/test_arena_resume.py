@@ -113,7 +113,7 @@ def count(folder: Path) -> int:
 
 def wait_for_orphans(session: int) -> None:
     """Workers and their simulators end by themselves when their parent is gone."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while alive_in(session):
         assert time.monotonic() < deadline, "workers outlive their parent"
         time.sleep(0.1)

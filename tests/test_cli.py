@@ -174,7 +174,9 @@ def test_one_battle_is_no_benchmark(cli: Cli) -> None:
 
 def test_the_arena_benchmark_reports_a_ratio_of_one_run(cli: Cli) -> None:
     answer = json.loads(
-        cli("benchmark", "arena", "--battles", 10, "--rounds", 1, "--json").stdout.splitlines()[-1]
+        cli(
+            *("benchmark", "arena", "--battles", 10, "--rounds", 1, "--workers", 1, "--json")
+        ).stdout.splitlines()[-1]
     )
     ratio = answer["decisions_per_second"] / answer["simulator_decisions_per_second"]
     assert answer["ratio_to_simulator"] == pytest.approx(ratio, abs=2e-3)

@@ -9,6 +9,7 @@ import pytest
 
 from metamon_ext.arena.store import read_results
 from metamon_ext.cli import main
+from metamon_ext.league.sprt import in_words
 
 COMMON = ("--team_set", "sample", "--seed", "3")
 
@@ -21,6 +22,8 @@ def test_a_better_candidate_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert gate("max_base_power", "random", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["verdict"] == "better" and answer["candidate"] == "max_base_power"
+    assert answer["decided"].startswith("H1 accepted: max_base_power is at least 30 Elo stronger")
+    assert answer["kind"] == "corrected"
     assert answer["wins"] > answer["losses"] and answer["low"] > 0
     assert answer["battles"] < 2000
     assert answer["wins"] + answer["losses"] + answer["ties"] == answer["battles"]
@@ -30,6 +33,22 @@ def test_a_worse_one_does_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert gate("random", "simple_heuristics") == 1
     said = capsys.readouterr().out
     assert "random is not better than simple_heuristics" in said and "allowing for" in said
+
+
+def test_a_test_against_regression_does_not_say_better(capsys: pytest.CaptureFixture[str]) -> None:
+    bounds = ("--elo0", -600, "--elo1", -300)
+    assert gate("simple_heuristics?epsilon=0.05", "simple_heuristics", *bounds) == 0
+    said = capsys.readouterr().out
+    assert "H1 accepted: simple_heuristics?epsilon=0.05 is at most 300 Elo weaker than" in said
+    assert "better" not in said
+
+
+@pytest.mark.parametrize("kind", ["corrected", "plain"])
+def test_an_estimate_says_which_kind_it_is(kind: str) -> None:
+    estimate = {"elo": 12.4, "low": -3.0, "high": 30.0, "kind": kind}
+    said = in_words(estimate)
+    assert said.startswith("+12 Elo, 95 % interval -3 to +30, ")
+    assert ("plain, not corrected for early stopping" in said) == (kind == "plain")
 
 
 def test_what_is_not_clear_at_the_limit_does_not_pass(

@@ -270,6 +270,32 @@ def test_a_tournament_without_a_finished_battle_is_refused(
         read_tournament(tmp_path)
 
 
+def test_a_league_of_one_name_against_itself_is_called_that(
+    tmp_path: Path, schedule: Callable[..., list[BattleSpec]]
+) -> None:
+    with closing(ResultStore(tmp_path / "results.sqlite", {}, resume=True)) as store:
+        for spec in schedule("a", "a", 5):
+            store.add(spec, BattleResult(spec.key, "p1", "", 3, 1, 1, 0, 0, ""))
+    logs = tmp_path / "logs"
+    write_battle_logs(logs, read_results(tmp_path / "results.sqlite"))
+    for folder in (tmp_path, logs):
+        with pytest.raises(UserError, match=r"no battle of two different players.* own name.*: 5 "):
+            read_tournament(folder)
+
+
+def test_a_log_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    lines = [("a", "b", "WIN", 30, "1"), ("a", "b", "LOSS", 20, "2")]
+    notes_of(tmp_path, lines)
+    plain = tally(read_tournament(tmp_path).games)
+    for log in tmp_path.rglob("*.csv"):
+        log.write_bytes(b"\xef\xbb\xbf" + log.read_bytes())
+    marked = tally(read_tournament(tmp_path).games)
+    assert {key: rows.tolist() for key, rows in marked.items()} == {
+        key: rows.tolist() for key, rows in plain.items()
+    }
+    assert plain
+
+
 def test_our_own_battle_logs_say_what_the_store_says(
     tmp_path: Path, specs: list[BattleSpec]
 ) -> None:

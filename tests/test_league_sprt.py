@@ -2,7 +2,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 
@@ -147,6 +147,99 @@ def test_any_results_give_an_estimate_that_mirrors(counts):
     assert [ours.low, ours.elo, ours.high] == pytest.approx(
         [-theirs.high, -theirs.elo, -theirs.low], abs=1
     )
+
+
+BEYOND_A_BOUND = [([0, 0, 0, 29, 46], 4), ([59, 50, 20, 67, 4], 1)]
+"""Counts and pairs between looks. A test of -10 against 40 Elo would have stopped earlier."""
+
+error_rates = st.sampled_from([0.01, 0.05, 0.1, 0.2])
+
+
+@st.composite
+def any_tests(draw):
+    elo0 = draw(st.integers(-200, 200))
+    return Sprt(elo0, elo0 + draw(st.integers(1, 300)), draw(error_rates), draw(error_rates))
+
+
+looks = st.sampled_from([1, 2, 4, 8, 16, 50])
+
+
+@pytest.mark.parametrize(("counts", "look"), BEYOND_A_BOUND)
+def test_counts_beyond_a_bound_get_the_plain_estimate(counts, look):
+    test, counts = Sprt(-10, 40), np.array(counts)
+    answer, pairs = test.estimate(counts, look), counts.sum()
+    score = counts @ SCORES / pairs
+    error = np.sqrt(counts @ (SCORES - score) ** 2) / pairs
+    assert not test.could_end(counts, look) and answer.kind == "plain"
+    assert answer.elo == pytest.approx(elo_of(score), abs=0.01)
+    ends = [elo_of(score + z * error) for z in (-1.96, 1.96)]
+    assert [answer.low, answer.high] == pytest.approx(ends, rel=0.1)
+
+
+@given(kinds_of_pairs, any_tests(), looks)
+@example([0, 0, 0, 29, 46], Sprt(-10, 40), 4)
+@example([59, 50, 20, 67, 4], Sprt(-10, 40), 1)
+@settings(max_examples=15)
+def test_any_estimate_is_ordered_and_mirrors(counts, test, look):
+    mirrored = Sprt(-test.elo1, -test.elo0, test.beta, test.alpha)
+    ours, theirs = test.estimate(counts, look), mirrored.estimate(counts[::-1], look)
+    assert np.isfinite([ours.low, ours.elo, ours.high]).all()
+    assert ours.low <= ours.elo <= ours.high
+    assert ours.kind == theirs.kind
+    assert [ours.low, ours.elo, ours.high] == pytest.approx(
+        [-theirs.high, -theirs.elo, -theirs.low], abs=0.01
+    )
+
+
+@given(kinds_of_pairs, any_tests(), looks, st.integers(0, 3), st.integers(1, 4))
+@example([0, 0, 0, 29, 46], Sprt(-10, 40), 4, 3, 1)
+@example([59, 50, 20, 67, 4], Sprt(-10, 40), 1, 0, 4)
+@example([1, 0, 0, 12, 12], Sprt(0, 50), 1, 0, 1)  # an upset less: the variance falls by much
+@example([36, 0, 0, 3, 0], Sprt(0, 30, 0.001, 0.001), 16, 3, 1)
+@example([4, 3, 32, 15, 47], Sprt(0, 400, 0.001, 0.2), 2, 0, 1)  # here it becomes plain
+@settings(max_examples=15)
+def test_a_better_result_has_no_lower_estimate(counts, test, look, kind, better):
+    assume(counts[kind])
+    moved = np.array(counts)
+    moved[kind] -= 1
+    moved[min(kind + better, 4)] += 1
+    assert test.estimate(moved, look).elo >= test.estimate(counts, look).elo - 1e-6
+
+
+@pytest.mark.parametrize("bounds", [(0, 30), (-10, 40), (-100, 0), (0, 200)])
+@pytest.mark.parametrize("look", [1, 8, 32])
+def test_no_test_that_is_played_ends_where_none_could(bounds, look):
+    """Walks simulated on their own, also of the kinds of pairs that vary most."""
+    test = Sprt(*bounds)
+    for kind, elo in (
+        ("games alike", 0),
+        ("ties", 30),
+        ("independent", -120),
+        ("independent", 200),
+    ):
+        counts, _ = play(test, elo, look, limit=2000, runs=200, seed=2, **KINDS[kind])
+        assert all(test.could_end(ended, look) for ended in counts)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "h1", "h0"),
+    [
+        ((0, 30), "at least 30 Elo stronger than", "not better than"),
+        ((10, 30), "at least 30 Elo stronger than", "at most 10 Elo stronger than"),
+        ((-20, 20), "at least 20 Elo stronger than", "at least 20 Elo weaker than"),
+        ((-10, 0), "at least as strong as", "at least 10 Elo weaker than"),
+        ((-120, -30), "at most 30 Elo weaker than", "at least 120 Elo weaker than"),
+    ],
+)
+def test_a_verdict_says_what_was_tested(bounds, h1, h0):
+    test = Sprt(*bounds)
+    assert (
+        test.sentence("better", "a", "b") == f"H1 accepted: a is {h1} b. H0 rejected: a is {h0} b."
+    )
+    other = test.sentence("not better", "a", "b")
+    assert other == f"H0 accepted: a is {h0} b. H1 rejected: a is {h1} b."
+    neither = test.sentence("undecided", "a", "b")
+    assert neither == f"undecided at the limit between H0: a is {h0} b, and H1: a is {h1} b."
 
 
 def test_without_splits_and_ties_the_ratio_is_the_binomials():

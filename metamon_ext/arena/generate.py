@@ -110,7 +110,7 @@ def population_of(args: argparse.Namespace) -> dict[str, float]:
         raise UserError("--opponent_model and --population exclude each other: leave one out")
     cure = f'{args.population} must hold {{"policy": weight, ...}} with weights in (0, 1e100)'
     try:
-        weights = json.loads(args.population.read_text(encoding="utf-8"))
+        weights = json.loads(args.population.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"{cure}: {error}") from None
     if not isinstance(weights, dict) or not weights:

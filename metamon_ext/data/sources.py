@@ -12,6 +12,7 @@ import gzip
 import os
 import stat
 import tarfile
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -187,6 +188,8 @@ def _lines(file: Path, at_most: int | None) -> Records:
                     stream.readline(MAX_REPLAY_BYTES)
                     start = stream.tell()
                 line = stream.readline(MAX_REPLAY_BYTES + 1)
+                if start == 0:
+                    line = line.removeprefix(BOM_UTF8)
                 if not line:
                     return
                 where = Path(f"{file}:{f'byte {start}' if spread else number}")

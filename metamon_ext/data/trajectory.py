@@ -15,6 +15,7 @@ import re
 import stat
 import uuid
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -286,7 +287,10 @@ def parse_json(path: Path, data: bytes) -> dict[str, Any]:
     try:
         content = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise TrajectoryError(path, "not_json", str(error)) from None
+        detail = str(error)
+        if data.startswith(BOM_UTF8):  # Metamon does not read it either
+            detail = "begins with a byte order mark: save it as UTF-8 without one"
+        raise TrajectoryError(path, "not_json", detail) from None
     if not isinstance(content, dict):
         detail = f"holds a {type(content).__name__}, not an object"
         raise TrajectoryError(path, "not_a_trajectory", detail)

@@ -44,7 +44,7 @@ def find_logs(folder: Path) -> list[Path]:
 
 
 def _is_log(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
         return lines.readline().startswith("Player Username")
 
 
@@ -127,7 +127,7 @@ def _read_lines(
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The lines below the header, with their numbers, split at the commas."""
-    with path.open(newline="", encoding="utf-8", errors="replace") as lines:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if number > 1 and line.strip():
                 yield number, next(csv.reader([line.replace("\0", "\ufffd")]))

@@ -246,7 +246,7 @@ def training_curves(path: Path, logs: Mapping[str, Path]) -> None:
 
 def _read_log(log: Path) -> dict[str, np.ndarray]:
     """The numeric columns of a CSV with a header; an empty cell is nan."""
-    with open(log, newline="", encoding="utf-8") as lines:
+    with open(log, newline="", encoding="utf-8-sig") as lines:
         rows = list(csv.DictReader(lines))
     kept = [c for c in ("step", *CURVES) if rows and rows[0].get(c) is not None]
     columns = {c: np.array([float(row[c] or "nan") for row in rows]) for c in kept}

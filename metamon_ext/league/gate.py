@@ -1,4 +1,4 @@
-"""`metamon-ext gate`: is the candidate really better? Head to head, stopped when it is clear."""
+"""`metamon-ext gate`: a sequential test of a candidate against a base, head to head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metamon_ext.arguments import positive
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.league.rounds import Sequential
 from metamon_ext.league.self_play_tournament import play_tournament
-from metamon_ext.league.sprt import Sprt
+from metamon_ext.league.sprt import Sprt, in_words
 from metamon_ext.terminal import print_json
 
 LOOK = 16
@@ -24,10 +24,10 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser("gate")
     parser.add_argument("--candidate", required=True, help="a policy: see `metamon-ext models`")
     parser.add_argument("--base", required=True, help="the policy that it must beat")
-    parser.add_argument("--elo0", type=float, default=0.0, help="not better: this much, or less")
-    parser.add_argument("--elo1", type=float, default=30.0, help="better: this much, or more")
-    parser.add_argument("--alpha", type=float, default=0.05, help="chance of a wrong `better`")
-    parser.add_argument("--beta", type=float, default=0.05, help="chance of a wrong `not better`")
+    parser.add_argument("--elo0", type=float, default=0.0, help="H0: at most so much stronger")
+    parser.add_argument("--elo1", type=float, default=30.0, help="H1: at least so much stronger")
+    parser.add_argument("--alpha", type=float, default=0.05, help="chance to accept H1 wrongly")
+    parser.add_argument("--beta", type=float, default=0.05, help="chance to accept H0 wrongly")
     parser.add_argument("--max_battles", type=positive, default=2000)
     add_condition_arguments(parser)
     parser.add_argument("--output_dir", type=Path, help="keep the battles, and go on with them")
@@ -36,7 +36,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 if the candidate is better, 1 if it is not or this is not clear."""
+    """Exit code 0 if H1 is accepted, 1 if H0 is or the test is undecided."""
     if args.candidate == args.base:
         raise UserError("--candidate and --base are the same: nothing can be decided")
     pairing = (args.candidate, args.base)
@@ -55,12 +55,16 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
     else:
-        print(sentence(answer, test))
+        print(in_text(answer, test))
     return 0 if answer["verdict"] == "better" else 1
 
 
 def answer_of(content: dict[str, Any]) -> dict[str, Any]:
-    """The verdict, the Elo difference with its interval, and the score, of the candidate."""
+    """The verdict, the Elo difference with its interval, and the score, of the candidate.
+
+    `verdict` is "better" where H1 is accepted, "not better" where H0 is, else "undecided", and
+    `decided` says what H0 and H1 are. `kind` of the Elo difference: see `EloEstimate`.
+    """
     (verdict,) = content["sprt"]
     (matchup,) = content["matchups"]
     mine, theirs = matchup["wins"], matchup["losses"]
@@ -69,25 +73,19 @@ def answer_of(content: dict[str, Any]) -> dict[str, Any]:
     return {
         "candidate": verdict["player"],
         "base": verdict["opponent"],
-        **{key: verdict[key] for key in ("verdict", "elo", "low", "high", "llr", "pairs")},
+        **{key: verdict[key] for key in ("verdict", "decided", "elo", "low", "high", "kind")},
+        **{key: verdict[key] for key in ("llr", "pairs")},
         **{"wins": mine, "losses": theirs, "ties": matchup["ties"]},
         "unfinished": content["unfinished"],
         "battles": content["battles"],
     }
 
 
-def sentence(answer: dict[str, Any], test: Sprt) -> str:
-    """What to tell a person."""
-    say = {
-        "better": "{candidate} is better than {base}",
-        "not better": "{candidate} is not better than {base}",
-        "undecided": "undecided at the limit: {candidate} against {base}",
-    }[answer["verdict"]]
+def in_text(answer: dict[str, Any], test: Sprt) -> str:
+    """The answer for the terminal."""
     return (
-        f"{say}\n".format(**answer)
-        + "{elo:+.0f} Elo, 95 % interval {low:+.0f} to {high:+.0f}, allowing for the early stop; "
-        "{wins} won, {losses} lost, {ties} tied, {unfinished} unfinished in {battles} battles\n"
+        f"{answer['decided']}\n{in_words(answer)}; "
+        + "{wins} won, {losses} lost, {ties} tied, {unfinished} unfinished in {battles} battles\n"
         "log likelihood ratio {llr:.2f}".format(**answer)
-        + f", between {test.lower:.2f} (at most {test.elo0:+g} Elo) and {test.upper:.2f} "
-        f"({test.elo1:+g} or more)"
+        + f", between {test.lower:.2f} (H0) and {test.upper:.2f} (H1)"
     )

@@ -66,7 +66,8 @@ def read_tournament(folder: Path) -> Results:
             "name the folder of a tournament"
         )
     if not len(results.games):
-        raise UserError(f"no battle in {folder} finished, so there is nothing to rate")
+        what = f"nothing to rate in {folder}: no battle of two different players finished."
+        raise UserError(" ".join([what, *results.notes]))
     return results
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from metamon_ext.league.rounds import (
     outcomes_of,
     play_rounds,
 )
-from metamon_ext.league.sprt import Sprt, pentanomial
+from metamon_ext.league.sprt import Sprt, in_words, pentanomial
 from metamon_ext.league.tournament import games_of
 from metamon_ext.terminal import console, print_json
 
@@ -165,17 +166,17 @@ def in_order(specs: Sequence[BattleSpec], rows: Sequence[BattleRow]) -> list[Bat
 
 
 def verdicts_of(plan: Plan, rows: Sequence[BattleRow]) -> dict[Pairing, dict[str, Any]]:
-    """How the sequential tests ended, with Elo differences that allow for the early stop."""
+    """How the sequential tests ended, and the Elo differences that they estimate."""
     if not isinstance(plan, Sequential):
         return {}
     verdicts = {}
     for pairing, outcomes in outcomes_of(rows, dict.fromkeys(plan.pairings, 0)).items():
         counts = pentanomial(outcomes)
         state = plan.test.state(counts)
-        verdicts[pairing] = {"verdict": state.verdict, "llr": state.llr, "pairs": state.pairs}
+        verdicts[pairing] = asdict(state)
+        verdicts[pairing]["decided"] = plan.test.sentence(state.verdict, *pairing)
         if state.pairs:
-            estimate = plan.test.estimate(counts, plan.look)
-            verdicts[pairing] |= {"elo": estimate.elo, "low": estimate.low, "high": estimate.high}
+            verdicts[pairing] |= asdict(plan.test.estimate(counts, plan.look))
     return verdicts
 
 
@@ -183,10 +184,9 @@ def _report(args: argparse.Namespace, rows: Sequence[BattleRow], content: dict[s
     games, unfinished = games_of(rows)
     print_tables(console(), bradley_terry(games), games, unfinished)
     for verdict in content["sprt"]:
-        line = f"{verdict['player']} - {verdict['opponent']}: {verdict['verdict']}"
+        print(verdict["decided"])
         if "elo" in verdict:
-            line += " ({elo:+.0f} Elo, {low:+.0f} to {high:+.0f}, {pairs} pairs)".format(**verdict)
-        print(line)
+            print(f"  {in_words(verdict)}; {verdict['pairs']} mirrored pairs")
     print(
         f"{len(rows)} battles in {args.output_dir}; next: metamon-ext visualize_results "
         f"--tournament_dir {args.output_dir}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,8 @@ from scipy.special import ndtr
 from metamon_ext.errors import UserError
 
 Verdict = Literal["better", "not better", "undecided"]
+"""Short for: H1 accepted, H0 accepted, neither. `Sprt.sentence` says what H0 and H1 are: their Elo
+differences may both be negative."""
 
 SCORES = np.arange(5) / 4
 """What the five kinds of pairs score: 0, 1/2, 1, 3/2 or 2 points of 2."""
@@ -22,6 +25,8 @@ _IMAGINARY = np.array([0.5, 0, 0, 0, 0.5])
 _MOST_LOOKS = 400
 _SIEGMUND = 0.5826
 """By how many standard deviations of a step a walk overshoots a bound, in the mean."""
+_RESOLUTION = 128
+"""The nodes resolve a step of at least so small a part of the distance between the bounds."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(256)
 
 
@@ -36,11 +41,15 @@ class SprtState:
 
 @dataclass(frozen=True)
 class EloEstimate:
-    """Elo difference with its 95 % interval [low, high]."""
+    """Elo difference with its 95 % interval [low, high].
+
+    `kind`: "corrected" for early stopping, or "plain": that of so many pairs played in any case.
+    """
 
     elo: float
     low: float
     high: float
+    kind: Literal["corrected", "plain"]
 
 
 def pentanomial(outcomes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -133,6 +142,16 @@ class Sprt:
             verdict = "not better"
         return SprtState(llr, verdict, int(counts.sum()))
 
+    def sentence(self, verdict: Verdict, first: str, second: str) -> str:
+        """What was tested of `first` against `second`, and what was decided."""
+        h0 = f"{first} is {_at_most(self.elo0)} {second}"
+        h1 = f"{first} is {_at_least(self.elo1)} {second}"
+        if verdict == "better":
+            return f"H1 accepted: {h1}. H0 rejected: {h0}."
+        if verdict == "not better":
+            return f"H0 accepted: {h0}. H1 rejected: {h1}."
+        return f"undecided at the limit between H0: {h0}, and H1: {h1}."
+
     def estimate(self, counts: ArrayLike, look: int = 1) -> EloEstimate:
         """The Elo difference at the end of a test that was looked at every `look` pairs, whether a
         bound or the limit of pairs ended it.
@@ -145,12 +164,28 @@ class Sprt:
         so that `elo` is too high as often as too low, and the interval holds the truth 95 % of the
         time (simulated tests: 94 to 97 %; 96 to 100 % where fewer than 100 pairs were not split, as
         the ratio is slower at first than a normal walk). A clean sweep counts as half a tie less.
-        Raises UserError without a pair.
+
+        Counts that no such test ends with (see `could_end`) get the plain estimate. Of two results
+        of as many pairs the better one has an `elo` at least as high. The ends of the interval need
+        not follow: a better result can have a smaller variance. Raises UserError without a pair.
         """
         pairs = int(np.sum(counts))
         if not pairs:
             raise UserError("no mirrored pair has finished: nothing to estimate from")
-        edge = elo_of(1 - 1 / (8 * pairs))
+        corrected = self._estimate(counts, look, "corrected")
+        if self.could_end(counts, look):
+            return corrected
+        plain = self._estimate(counts, pairs, "plain")
+        # No step back at the border between the two: with bounds at unequal distances a correction
+        # can lead outwards.
+        winning = float(np.dot(counts, SCORES)) > pairs * self._gap_and_middle[1]
+        outwards = corrected.elo > plain.elo if winning else corrected.elo < plain.elo
+        return corrected if outwards else plain
+
+    def _estimate(
+        self, counts: ArrayLike, look: int, kind: Literal["corrected", "plain"]
+    ) -> EloEstimate:
+        edge = elo_of(1 - 1 / (8 * int(np.sum(counts))))
 
         def quantile(level: float) -> float:
             if self.outcome_chance(counts, -edge, look) >= level:
@@ -161,29 +196,68 @@ class Sprt:
                 brentq(lambda elo: self.outcome_chance(counts, elo, look) - level, -edge, edge)
             )
 
-        return EloEstimate(quantile(0.5), quantile(0.025), quantile(0.975))
+        return EloEstimate(quantile(0.5), quantile(0.025), quantile(0.975), kind)
+
+    def could_end(self, counts: ArrayLike, look: int = 1) -> bool:
+        """Whether a test that is looked at every `look` pairs can end with this score after so many
+        pairs. Imported results and battles in flight at a decision can be beyond it.
+
+        No pairs have more variance than those that one player wins or loses outright. Even a walk
+        of these must be within the bounds one look earlier, before a sweep, and its standard
+        deviation there at most sqrt(2) times their distance: fewer than 1 in 10,000 last longer.
+        """
+        counts = np.asarray(counts)
+        before = int(counts.sum()) - look
+        gap, middle = self._gap_and_middle
+        ahead = float(counts @ (SCORES - middle))
+        bound, sweep = (self.upper, 1 - middle) if ahead > 0 else (-self.lower, middle)
+        most = middle * (1 - middle)
+        inside = gap * (abs(ahead) - look * sweep) < bound * most
+        return inside and before * gap**2 < 2 * most * (self.upper - self.lower) ** 2
+
+    @cached_property
+    def _gap_and_middle(self) -> tuple[float, float]:
+        """Of the expected scores of H0 and H1."""
+        s0, s1 = expected_score(self.elo0), expected_score(self.elo1)
+        return s1 - s0, (s0 + s1) / 2
 
     def outcome_chance(self, counts: ArrayLike, elo: float, look: int = 1) -> float:
         """The chance that a test, looked at every `look` pairs, ends at least as high as this one
         did, if the difference is `elo`.
 
         Outcomes are ordered by when they came: from an early "better" over a late one to a late and
-        at last an early "not better", at one look by their ratio (Siegmund 1985, Sequential
-        Analysis, ch. III.4; Jennison & Turnbull 1999, Group Sequential Methods, ch. 8.4). The ratio
-        is taken for a normal random walk, whose steps are the `jumps`: their mean is moved from the
-        one seen by the regression of jump on score, their variance is the one seen. For slope and
-        variance half a pair counts as lost and half a one as won besides, as sweeps show none.
+        at last an early "not better", at one look by their score (Siegmund 1985, Sequential
+        Analysis, ch. III.4; Jennison & Turnbull 1999, Group Sequential Methods, ch. 8.4). The log
+        likelihood ratio is taken for a normal random walk. With s_0, s_1 the expected scores of H0
+        and H1, m = (s_0 + s_1) / 2, and v the variance of a pair's score about m, a pair adds
+
+            mean  (s_1 - s_0) / v  (s(elo) - m),    variance  (s_1 - s_0)^2 / v
+
+        v is the one seen (half a pair lost and half a one won besides, as sweeps show none), but
+        never so small that the test would have stopped before its last look: the straight path to
+        this result is inside the bounds then, and sd sqrt(pairs) is at most their distance. Beyond
+        a bound the answer so depends on the score alone, and rises with it. With a single look
+        nothing stops early, and v is the variance about the mean.
         """
         counts = np.asarray(counts)
-        pairs, jumps = int(counts.sum()), self.jumps(counts)
-        shares = (counts + _IMAGINARY) / (pairs + _IMAGINARY.sum())
-        distance, deviation = SCORES - shares @ SCORES, jumps - shares @ jumps
-        slope = float(shares @ (distance * deviation) / (shares @ distance**2))
-        sd = float(np.sqrt(shares @ deviation**2))
-        value, lower, upper = float(counts @ jumps), self.lower, self.upper
-        drift = value / pairs + slope * (expected_score(elo) - float(counts @ SCORES) / pairs)
+        pairs = int(counts.sum())
         taken = max(round(pairs / look), 1)
-        looks = min(taken, _MOST_LOOKS)
+        (gap, middle), lower, upper = self._gap_and_middle, self.lower, self.upper
+        ahead = float(counts @ (SCORES - middle))
+        shares = (counts + _IMAGINARY) / (pairs + _IMAGINARY.sum())
+        if taken == 1:
+            variance = float(shares @ (SCORES - shares @ SCORES) ** 2)
+        else:
+            bound = (upper if ahead > 0 else -lower) * taken / (taken - 1)
+            variance = max(
+                float(shares @ (SCORES - middle) ** 2),
+                gap * abs(ahead) / bound,
+                pairs * (gap / (upper - lower)) ** 2,
+            )
+        value, sd = gap / variance * ahead, gap / variance**0.5
+        drift = gap / variance * (expected_score(elo) - middle)
+        resolved = pairs * (_RESOLUTION * sd / (upper - lower)) ** 2
+        looks = max(min(taken, _MOST_LOOKS, int(resolved)), 1)
         if looks < taken:
             # Fewer looks let more walks pass; bounds further in make up for it (Siegmund, ch. X.2).
             inwards = _SIEGMUND * sd * ((pairs / looks) ** 0.5 - (pairs / taken) ** 0.5)
@@ -191,6 +265,27 @@ class Sprt:
             value = min(max(value, lower), upper)
         step = pairs / looks
         return _ends_above(value, lower, upper, step * drift, step**0.5 * sd, looks)
+
+
+def _at_most(elo: float) -> str:
+    if elo > 0:
+        return f"at most {elo:g} Elo stronger than"
+    return f"at least {-elo:g} Elo weaker than" if elo < 0 else "not better than"
+
+
+def _at_least(elo: float) -> str:
+    if elo > 0:
+        return f"at least {elo:g} Elo stronger than"
+    return f"at most {-elo:g} Elo weaker than" if elo < 0 else "at least as strong as"
+
+
+def in_words(estimate: Mapping[str, Any]) -> str:
+    """The `elo`, `low`, `high` and `kind` of an estimate."""
+    how = {
+        "corrected": "allowing for the early stop",
+        "plain": "plain, not corrected for early stopping: the test would have stopped earlier",
+    }[estimate["kind"]]
+    return "{elo:+.0f} Elo, 95 % interval {low:+.0f} to {high:+.0f}, ".format(**estimate) + how
 
 
 def _shares(counts: ArrayLike) -> NDArray[np.float64]:
@@ -220,7 +315,6 @@ def _ends_above(
     The density of where it is, step by step (Armitage, McPherson & Rowe 1969, J. R. Stat. Soc. A
     132:235), on the nodes of a Gauss-Legendre quadrature.
     """
-    sd = max(sd, (upper - lower) / 128)  # what the nodes can resolve
     if looks == 1:
         return float(ndtr((drift - value) / sd))
     at = (lower + upper) / 2 + (upper - lower) / 2 * _NODES
