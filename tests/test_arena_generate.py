@@ -105,7 +105,8 @@ def test_opponents_are_drawn_by_their_weights(weights: dict[str, float], seed: i
 
 def test_a_population_plays_itself(tmp_path: Path) -> None:
     population = tmp_path / "population.json"
-    population.write_text('{"random": 1, "max_base_power": 3}')
+    weights = '{"random": 1, "max_base_power": 3}'
+    population.write_text(weights, encoding="utf-8-sig")  # with a byte order mark
     data = tmp_path / "data"
     assert main(generate(data, 20, "--population", population)) == 0
     pairs = Counter(frozenset((row.p1, row.p2)) for row in read_results(data / "results.sqlite"))

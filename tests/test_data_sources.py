@@ -220,6 +220,19 @@ def test_a_damaged_file_never_breaks_a_reader(
         assert judge(record).reason in {None, *REASONS}
 
 
+def test_a_byte_order_mark_costs_no_record_and_is_named_where_metamon_would_fail(
+    tmp_path: Path,
+) -> None:
+    lines = write_lines(tmp_path / "a.jsonl", map(make_replay, range(3)))
+    lines.write_bytes(b"\xef\xbb\xbf" + lines.read_bytes())
+    assert [judge(record).reason for record in records(lines)] == [None] * 3
+    trajectory = write_battle(tmp_path, 0)
+    marked = b"\xef\xbb\xbf" + lz4.frame.decompress(trajectory.read_bytes())
+    trajectory.write_bytes(lz4.frame.compress(marked))
+    verdict = judge(trajectory)
+    assert verdict.reason == "not_json" and "byte order mark" in verdict.detail
+
+
 @slow
 @given(content=st.binary(max_size=200), name=st.sampled_from(sorted(WRITERS)))
 def test_arbitrary_bytes_never_break_a_reader(tmp_path: Path, content: bytes, name: str) -> None:

@@ -117,10 +117,9 @@ def kill_and_resume(folder: Path, battles: int, kills: int, rng: random.Random) 
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        before = count(folder)
-        while process.poll() is None and count(folder) == before:
-            time.sleep(0.05)
-        time.sleep(rng.random() * 0.8)
+        until = count(folder) + rng.randint(1, 12)
+        while process.poll() is None and count(folder) < until:
+            time.sleep(0.02)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             hits += 1

@@ -179,7 +179,7 @@ def test_counts_beyond_a_bound_get_the_plain_estimate(counts, look):
 @given(kinds_of_pairs, any_tests(), looks)
 @example([0, 0, 0, 29, 46], Sprt(-10, 40), 4)
 @example([59, 50, 20, 67, 4], Sprt(-10, 40), 1)
-@settings(max_examples=15)
+@settings(max_examples=6)
 def test_any_estimate_is_ordered_and_mirrors(counts, test, look):
     mirrored = Sprt(-test.elo1, -test.elo0, test.beta, test.alpha)
     ours, theirs = test.estimate(counts, look), mirrored.estimate(counts[::-1], look)
@@ -197,7 +197,7 @@ def test_any_estimate_is_ordered_and_mirrors(counts, test, look):
 @example([1, 0, 0, 12, 12], Sprt(0, 50), 1, 0, 1)  # an upset less: the variance falls by much
 @example([36, 0, 0, 3, 0], Sprt(0, 30, 0.001, 0.001), 16, 3, 1)
 @example([4, 3, 32, 15, 47], Sprt(0, 400, 0.001, 0.2), 2, 0, 1)  # here it becomes plain
-@settings(max_examples=15)
+@settings(max_examples=6)
 def test_a_better_result_has_no_lower_estimate(counts, test, look, kind, better):
     assume(counts[kind])
     moved = np.array(counts)
@@ -206,8 +206,8 @@ def test_a_better_result_has_no_lower_estimate(counts, test, look, kind, better)
     assert test.estimate(moved, look).elo >= test.estimate(counts, look).elo - 1e-6
 
 
-@pytest.mark.parametrize("bounds", [(0, 30), (-10, 40), (-100, 0), (0, 200)])
-@pytest.mark.parametrize("look", [1, 8, 32])
+@pytest.mark.parametrize("bounds", [(-10, 40), (-300, 0)])
+@pytest.mark.parametrize("look", [2, 32])
 def test_no_test_that_is_played_ends_where_none_could(bounds, look):
     """Walks simulated on their own, also of the kinds of pairs that vary most."""
     test = Sprt(*bounds)
@@ -217,7 +217,7 @@ def test_no_test_that_is_played_ends_where_none_could(bounds, look):
         ("independent", -120),
         ("independent", 200),
     ):
-        counts, _ = play(test, elo, look, limit=2000, runs=200, seed=2, **KINDS[kind])
+        counts, _ = play(test, elo, look, limit=600, runs=60, seed=2, **KINDS[kind])
         assert all(test.could_end(ended, look) for ended in counts)
 
 
