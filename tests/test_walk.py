@@ -194,7 +194,7 @@ def test_a_folder_that_is_written_is_not_read_through_a_link(linked: Path, tmp_p
         lambda: download(tmp_path / "out", source=linked),
         lambda: build(linked, tmp_path / "out", Plain()),
     ):
-        with pytest.raises(UserError, match="leads to .*out: use a separate folder"):
+        with pytest.raises(UserError, match=r"leads to .*out: use a separate folder"):
             run()
 
 
