@@ -50,10 +50,14 @@ class Reached:
         self._folders.add(here)
         return True
 
+    @property
+    def took_links(self) -> bool:
+        """Did any link lead to a file? If none did, `take` is true of every file."""
+        return bool(self._files)
+
     def take(self, path: str, device: int, inode: int) -> bool:
         """Is a file to be taken, as no link has led to it before?"""
-        known = self._files and (device, inode) in self._files  # without links nothing is looked up
-        return self._leave_out(path) if known else True
+        return self._leave_out(path) if (device, inode) in self._files else True
 
     def take_linked(self, path: str, status: os.stat_result, is_wanted: IsWanted) -> bool:
         """Is the file that a link leads to to be taken, as it is listed in no other way?"""
@@ -147,6 +151,7 @@ class Walk(Iterator[Path]):
                 continue
             prefix = os.path.join(folder, "")
             files, folders, links = [], [], []
+            is_wanted, look_up = self._is_wanted, reached.took_links
             with os.scandir(folder) as entries:
                 for entry in entries:
                     name = entry.name
@@ -154,9 +159,9 @@ class Walk(Iterator[Path]):
                         links.append(prefix + name)
                     elif entry.is_dir(follow_symlinks=False):
                         folders.append(prefix + name)
-                    elif not self._is_wanted(name):
+                    elif not is_wanted(name):
                         self._pass_over(name)
-                    elif reached.take(prefix + name, status.st_dev, entry.inode()):
+                    elif not look_up or reached.take(prefix + name, status.st_dev, entry.inode()):
                         files.append(prefix + name)
             self._found[root] += len(files)
             yield from map(Path, sorted(files))
