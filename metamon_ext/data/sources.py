@@ -155,7 +155,7 @@ def _json(file: Path, at_most: int | None) -> Records:
 
 
 def _first_bytes(file: Path) -> bytes:
-    """Of a file as it is on the disk: a stream takes three times as long, and there may be millions."""
+    """Of a file as it is on the disk. A stream takes three times as long, for millions of files."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
     try:
         return os.read(descriptor, HEAD)
