@@ -20,6 +20,7 @@ from metamon_ext.data.commands import add_parsers
 from metamon_ext.data.judge import REASONS, judge
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import UserError
+from metamon_ext.locks import LOCK
 from metamon_ext.terminal import console
 from tests.helpers_replays import (
     PLACEHOLDER,
@@ -391,7 +392,7 @@ def test_quarantine_moves_bad_files_by_reason_and_lists_bad_records(tmp_path: Pa
         broken: aside / "unreadable" / "gen1ou" / broken.name,
     }
     after = {moved.get(path, path): content for path, content in before.items()}
-    found = {path for path in tmp_path.rglob("*") if path.is_file()}
+    found = {path for path in tmp_path.rglob("*") if path.is_file() and path.name != LOCK}
     assert found == {*after, aside / "records.jsonl"}
     assert all(path.read_bytes() == content for path, content in after.items())
     listed = [json.loads(line) for line in (aside / "records.jsonl").read_text().splitlines()]
@@ -411,6 +412,8 @@ def test_a_quarantine_inside_of_what_it_guards_is_refused(tmp_path: Path) -> Non
             audit([tmp_path / "data"], quarantine=aside)
     (tmp_path / "file").touch()
     (tmp_path / "data" / "bad.json").touch()
-    with pytest.raises(UserError, match=r"cannot move .*bad\.json: Not a directory"):
+    with pytest.raises(
+        UserError, match=r"cannot write .*file: Not a directory; name another folder"
+    ):
         audit([tmp_path / "data"], quarantine=tmp_path / "file")
     assert file.exists() and (tmp_path / "data" / "bad.json").exists()
