@@ -141,7 +141,7 @@ const commands = {
 		return JSON.stringify(['format', {
 			exists,
 			id: format.id,
-			game_type: format.playerCount === 2 ? format.gameType : `${format.playerCount} players`,
+			game_type: format.gameType,
 			random_teams: !!format.team,
 			gen: dex.gen,
 			max_team_size: exists ? Dex.formats.getRuleTable(format).maxTeamSize : 0,

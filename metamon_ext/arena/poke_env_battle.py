@@ -94,7 +94,10 @@ class TrackedBattle(Battle):
             else:
                 if fields[3:4] == ["typechange"] and not fields[4].startswith("["):
                     fields[4] = "/".join(map(_known_type, fields[4].split("/")))
-                self.parse_message(fields)
+                try:
+                    self.parse_message(fields)
+                except NotImplementedError:
+                    continue  # of a kind that poke-env does not know: a client may ignore it
                 if kind in _EFFECT_MESSAGES:
                     self._note_effect(kind, fields)
                 if "ability: " in line and kind not in ("-ability", "-curestatus"):
