@@ -29,7 +29,7 @@ PLAYED = (
     "gen8hackmonscup",  # max moves as ordinary ones
     "gen7hackmonscup",  # Z-moves as ordinary ones
     "gen1hackmonscup",  # MissingNo. and its type
-    "gen9randomroulette",  # rules of its own that need the server's globals
+    "gen9godlygift",  # rules that need the server's globals
     "gen7letsgoou",
     "gen7ou",  # mega evolution and Z-moves, played without
     "gen8randombattle",  # dynamax, played without
@@ -56,6 +56,7 @@ def test_formats_of_every_kind_are_played_and_recorded(tmp_path: Path) -> None:
         ("gen9freeforall", "is not a singles format (freeforall)"),
         ("gen9superstaffbrosultimate", "has moves of its own"),
         ("gen9littlecolosseumlc", "has moves of its own (surginglava, 1 in all)"),
+        ("gen9randomroulette", "chooses the rules of each battle when it starts"),
         ("gen9pickyourteamrandombattle", "makes teams of 12 Pokémon"),
     ],
 )
@@ -242,7 +243,7 @@ def test_what_is_said_to_humans_changes_nothing(line: str) -> None:
     )
 
 
-def test_a_type_that_poke_env_does_not_know_is_none() -> None:
+def test_a_type_that_poke_env_does_not_know_is_left_out() -> None:
     team = entry("Abra", "Abra", ["tackle"], active=True)
     battle = tracked(
         "gen1hackmonscup",
@@ -251,8 +252,8 @@ def test_a_type_that_poke_env_does_not_know_is_none() -> None:
         "|-start|p1a: Abra|typechange|Bird/Normal|[from] move: Conversion|[of] p2a: MissingNo.",
     )
     state = universal_state(battle)
-    assert state.opponent_active_pokemon.types == "normal threequestionmarks"
-    assert state.player_active_pokemon.types == "normal threequestionmarks"
+    assert state.opponent_active_pokemon.types == "normal notype"
+    assert state.player_active_pokemon.types == "normal notype"
 
 
 @pytest.mark.long

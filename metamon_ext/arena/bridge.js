@@ -146,6 +146,7 @@ const commands = {
 			gen: dex.gen,
 			max_team_size: exists ? Dex.formats.getRuleTable(format).maxTeamSize : 0,
 			own_moves: movesOfItsOwn(dex),
+			own_start: !!dex.data.Scripts.start,
 		}]) + '\n';
 	},
 	validate(format, exports) {

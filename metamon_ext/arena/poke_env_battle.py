@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -33,15 +34,15 @@ def belongs_to_a_pokemon(move_id: str, gen: int) -> bool:
 
 
 @cache
-def _replace_unknown_types(gen: int) -> None:
-    """Give the Pokémon of poke-env's data only types it knows: MissingNo.'s Bird becomes ???."""
+def _leave_out_unknown_types(gen: int) -> None:
+    """Give the Pokémon of poke-env's data only types it knows: MissingNo.'s Bird is none."""
     for entry in GenData.from_gen(gen).pokedex.values():
         if "types" in entry:
-            entry["types"] = [_known_type(name) for name in entry["types"]]
+            entry["types"] = _known_types(entry["types"])
 
 
-def _known_type(name: str) -> str:
-    return name if name.upper() in PokemonType.__members__ else "???"
+def _known_types(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.upper() in PokemonType.__members__] or ["???"]
 
 
 class TrackedPokemon(Pokemon):
@@ -68,7 +69,7 @@ class TrackedBattle(Battle):
 
     def __init__(self, battle_format: str, gen: int, seat: str) -> None:
         super().__init__(f"battle-{battle_format}-1", seat, _LOGGER, gen=gen)
-        _replace_unknown_types(gen)
+        _leave_out_unknown_types(gen)
         self._player_role = seat
         self._replay_data = _Discard()
         self.previous_moves: dict[int, str] = {}
@@ -93,7 +94,7 @@ class TrackedBattle(Battle):
                 self.tied()
             else:
                 if fields[3:4] == ["typechange"] and not fields[4].startswith("["):
-                    fields[4] = "/".join(map(_known_type, fields[4].split("/")))
+                    fields[4] = "/".join(_known_types(fields[4].split("/")))
                 try:
                     self.parse_message(fields)
                 except NotImplementedError:

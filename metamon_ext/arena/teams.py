@@ -46,7 +46,7 @@ def load_format(name: str, simulator: Simulator) -> BattleFormat:
 
     Raises UserError if it is unknown, if it goes by another name (an alias, the name for display,
     custom rules after @@@), or if Metamon's states and actions cannot express it: not singles,
-    moves of its own, random teams of more than six.
+    moves of its own, rules that change with the battle, random teams of more than six.
     """
     description = simulator.ask("format", name)
     if not description["exists"]:
@@ -64,6 +64,11 @@ def load_format(name: str, simulator: Simulator) -> BattleFormat:
         raise UserError(
             f"{name} has moves of its own ({', '.join(own_moves[:3])}, {len(own_moves)} in all), "
             "for which neither poke-env nor Metamon has data: choose another format"
+        )
+    if description["own_start"]:
+        raise UserError(
+            f"{name} chooses the rules of each battle when it starts, so its generation is not "
+            "known before: choose a format of one generation"
         )
     if description["random_teams"] and description["max_team_size"] > LARGEST_TEAM:
         raise UserError(
