@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from metamon_ext.data.trajectory import to_json
+
 T = TypeVar("T")
 MIN_WIDTH = 40
 """Of what is printed: rich drops text where COLUMNS is 0."""
@@ -53,4 +55,4 @@ def track(
 
 def print_json(content: Any) -> None:
     """One line of JSON in ASCII, which every terminal and pipe can take."""
-    print(json.dumps(content))
+    print(json.dumps(json.loads(to_json(content))))
