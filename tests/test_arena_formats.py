@@ -69,6 +69,10 @@ def test_what_cannot_be_expressed_is_rejected_up_front(
     assert "\n" not in str(caught.value)
 
 
+def test_a_mod_that_starts_battles_in_its_own_way_may_keep_its_rules(simulator: Simulator) -> None:
+    assert load_format("gen9mixandmega", simulator).gen == 9
+
+
 TWICE = """Mew @ Leftovers
 Ability: Synchronize
 EVs: 252 HP

@@ -18,7 +18,7 @@
 const path = require('path');
 const simulator = process.argv[2];
 const {BattleStream, Dex, TeamValidator, Teams, toID} = require(path.resolve(simulator));
-const {extractChannelMessages} = require(path.resolve(simulator, 'dist/sim/battle.js'));
+const {Battle, extractChannelMessages} = require(path.resolve(simulator, 'dist/sim/battle.js'));
 Object.assign(globalThis, {Dex, TeamValidator, Teams, toID}); // the rules of some formats use them
 
 /** One battle, collecting what the simulator says until `flush` hands it over. */
@@ -93,6 +93,13 @@ function movesOfItsOwn(dex) {
 	return dex.moves.all().map(move => move.id).filter(id => !usual.moves.get(id).exists);
 }
 
+/** Whether a battle keeps the rules of its format, rather than draw others as it starts. */
+function keepsItsRules(format, dex) {
+	if (!dex.data.Scripts.start || !format.team) return true; // it starts as all others do
+	const battle = new Battle({formatid: format.id, p1: {name: 'p1'}, p2: {name: 'p2'}});
+	return battle.dex.currentMod === dex.currentMod;
+}
+
 /**
  * Parse a team and judge it. An invalid one gets its problems, whatever the text was; `known` says
  * how many Pokémon in it the simulator knows.
@@ -146,7 +153,7 @@ const commands = {
 			gen: dex.gen,
 			max_team_size: exists ? Dex.formats.getRuleTable(format).maxTeamSize : 0,
 			own_moves: movesOfItsOwn(dex),
-			own_start: !!dex.data.Scripts.start,
+			keeps_its_rules: keepsItsRules(format, dex),
 		}]) + '\n';
 	},
 	validate(format, exports) {

@@ -65,7 +65,7 @@ def load_format(name: str, simulator: Simulator) -> BattleFormat:
             f"{name} has moves of its own ({', '.join(own_moves[:3])}, {len(own_moves)} in all), "
             "for which neither poke-env nor Metamon has data: choose another format"
         )
-    if description["own_start"]:
+    if not description["keeps_its_rules"]:
         raise UserError(
             f"{name} chooses the rules of each battle when it starts, so its generation is not "
             "known before: choose a format of one generation"
