@@ -260,6 +260,13 @@ def test_a_type_that_poke_env_does_not_know_is_left_out() -> None:
     assert state.player_active_pokemon.types == "normal notype"
 
 
+def test_a_move_called_by_a_move_that_is_not_known_is_not_the_pokemons_own() -> None:
+    team = entry("Abra", "Abra", ["tackle"], active=True)
+    called = "|move|p2a: Snorlax|Round|p1a: Abra|[from] move: Round"
+    battle = tracked("gen6lc", request(team), OPPONENT, called)
+    assert universal_state(battle).opponent_active_pokemon.moves == []
+
+
 @pytest.mark.long
 def test_every_singles_format_plays_or_is_rejected_as_the_docs_say(tmp_path: Path) -> None:
     verdicts = sweep(random_teams(), 24, tmp_path)

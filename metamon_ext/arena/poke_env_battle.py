@@ -135,6 +135,11 @@ class TrackedBattle(Battle):
             elif fields[source][6:7].isupper():
                 fields[source] = f"[from] {fields[source][6:]}"  # the spelling that poke-env knows
             called = fields[source] not in ("[from]lockedmove", "[from] Pursuit")
+            caller = fields[source].removeprefix("[from] move: ")
+            if caller != fields[source]:
+                known = self.get_pokemon(fields[2]).moves
+                if Move.retrieve_id(caller) not in known:  # it was itself called by another move
+                    fields[source] = "[from] Mirror Move"  # poke-env then asks for no caller's PP
         self.parse_message(fields)
         if not called:
             self.previous_moves[id(self.get_pokemon(fields[2]))] = Move.retrieve_id(name)
