@@ -19,10 +19,10 @@ from metamon_ext import database
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.filtering import recorded
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.store import RESULTS, ResultStore, read_results
+from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.arena.teams import Team
 from metamon_ext.cli import main
-from metamon_ext.data.trajectory import TrajectoryName
+from metamon_ext.data.trajectory import RESULTS, TrajectoryName
 from metamon_ext.database import DatabaseLocked
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.league.results import read_tournament

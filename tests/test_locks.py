@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.store import RESULTS, ResultStore, read_results
+from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.cli import main
+from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.locks import LOCK, lock_folder
 from tests.test_database import result, spec

@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.store import RESULTS, query_results
+from metamon_ext.arena.store import query_results
 from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.data.audit_report import print_reasons
 from metamon_ext.data.filter import BattleRecord, FilterRules, RecordOf, filter_trajectories
-from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName
+from metamon_ext.data.trajectory import RESULTS, TrajectoryError, TrajectoryName
 from metamon_ext.terminal import console, print_json
 
 

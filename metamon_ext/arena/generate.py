@@ -22,7 +22,7 @@ from metamon_ext.arena.schedule import BattleSpec, battle, derive
 from metamon_ext.arena.simulator import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arguments import positive
-from metamon_ext.data.trajectory import MANIFEST, write_json
+from metamon_ext.data.trajectory import MANIFEST, RESULTS, write_json
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.terminal import print_json
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         battle_format, teams = conditions.battle_format, conditions.teams
         return battle(*draw(number), number, 0, battle_format, teams, args.seed)
 
-    with closing(ResultStore(args.output_dir / "results.sqlite", settings, True)) as store:
+    with closing(ResultStore(args.output_dir / RESULTS, settings, True)) as store:
         workers = min(args.workers, args.parallel_instances)
         worker_settings = conditions.for_workers(store.created, args.output_dir)
         at_once = -(-args.parallel_instances // workers)

@@ -22,6 +22,7 @@ from metamon_ext.arena.store import ResultStore
 from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
 from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import default_workers, positive, seed_value
+from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.terminal import print_json, track
 
@@ -165,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
         names = ("p1", "p2", "battle_format", "seed", "pairs", "turn_limit")
         settings = {name: getattr(args, name) for name in names}
         settings |= {"teams": team_set_id(teams), "weights": weights}
-        store = ResultStore(args.output_dir / "results.sqlite", settings, args.resume)
+        store = ResultStore(args.output_dir / RESULTS, settings, args.resume)
     date = store.created if store else datetime.now(timezone.utc).replace(tzinfo=None)
     worker_settings = WorkerSettings(
         args.turn_limit, trajectories=args.save_trajectories_to, date=date

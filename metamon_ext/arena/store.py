@@ -19,9 +19,6 @@ from metamon_ext.locks import lock_folder
 
 T = TypeVar("T")
 
-RESULTS = "results.sqlite"
-"""The name of a results file in the folder of a run."""
-
 
 @dataclass(frozen=True)
 class BattleRow(BattleResult):

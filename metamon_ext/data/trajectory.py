@@ -33,6 +33,7 @@ BLANK_ACTION = -1
 EXTENSIONS = (".json.lz4", ".json")
 FILTERING_STATS = "filtering_stats.json"
 MANIFEST = "manifest.json"
+RESULTS = "results.sqlite"
 TOURNAMENT_RESULTS = "tournament_results.json"
 QUARANTINED, SET_ASIDE = "records.jsonl", "set_aside.jsonl"
 RATINGS = "ratings.json"
@@ -40,6 +41,8 @@ PARSE_JOURNAL, PARSE_FAILURES = ".parse_replays.jsonl", "parse_failures.tsv"
 NOT_DATA = (
     FILTERING_STATS,
     MANIFEST,
+    RESULTS,
+    f"{RESULTS}-journal",
     TOURNAMENT_RESULTS,
     QUARANTINED,
     SET_ASIDE,

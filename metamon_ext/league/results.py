@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from metamon_ext.arena.store import query_results
+from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.league.battle_logs import find_logs, read_logs, some
 from metamon_ext.league.games import LOSS, TIE, UNFINISHED, WIN, Games
@@ -46,7 +47,7 @@ def read_tournament(folder: Path) -> Results:
     `*.csv`). Raises UserError where there is neither, and where no battle finished."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: name that of a tournament")
-    store = folder / "results.sqlite"
+    store = folder / RESULTS
     if store.is_file():
         try:
             results = _read_store(store)

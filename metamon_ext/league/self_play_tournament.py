@@ -17,7 +17,7 @@ from metamon_ext.arena.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.arguments import positive
-from metamon_ext.data.trajectory import TOURNAMENT_RESULTS, write_json
+from metamon_ext.data.trajectory import RESULTS, TOURNAMENT_RESULTS, write_json
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.league.exports import results_of, write_battle_logs
 from metamon_ext.league.ratings import bradley_terry
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         return list_models(args)
     if not args.models or args.output_dir is None:
         raise UserError("--models and --output_dir are needed; --list_models says who can play")
-    results = args.output_dir / "results.sqlite"
+    results = args.output_dir / RESULTS
     if args.resume and not results.is_file():
         raise UserError(f"there is no run to resume in {args.output_dir}: leave --resume out")
     pairings = pairings_of(args.models, args.gauntlet)
@@ -113,7 +113,7 @@ def play_tournament(
     """
     conditions = Conditions.of(args, models)
     settings = {**settings, "team_set": conditions.team_set, **conditions.settings}
-    with closing(ResultStore(output_dir / "results.sqlite", settings, resume=True)) as store:
+    with closing(ResultStore(output_dir / RESULTS, settings, resume=True)) as store:
         store.forget_trouble()
         worker_settings = conditions.for_workers(store.created, trajectories)
         arrangement = Arrangement(conditions.battle_format, conditions.teams, args.seed)

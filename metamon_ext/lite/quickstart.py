@@ -27,7 +27,7 @@ from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
-from metamon_ext.data.trajectory import FILTERING_STATS, write_json
+from metamon_ext.data.trajectory import FILTERING_STATS, RESULTS, write_json
 from metamon_ext.errors import UserError
 from metamon_ext.league.games import Game, HeadToHead, head_to_head
 from metamon_ext.league.report import duration, print_tables, write_report
@@ -99,7 +99,7 @@ class Quickstart:
     settings: dict[str, Any]
 
     def store(self, name: str) -> ResultStore:
-        return ResultStore(self.folder / name / "results.sqlite", self.settings, resume=True)
+        return ResultStore(self.folder / name / RESULTS, self.settings, resume=True)
 
     def generate(self) -> None:
         """Battles between the heuristics, both points of view saved."""
@@ -159,8 +159,8 @@ class Quickstart:
 
     def report(self, stages: dict[str, float]) -> None:
         """Ratings, matrix and curves: pictures, a page, and tables in the terminal."""
-        games, unfinished = games_of(read_results(self.folder / "tournament" / "results.sqlite"))
-        recorded = read_results(self.folder / "selfplay" / "results.sqlite")
+        games, unfinished = games_of(read_results(self.folder / "tournament" / RESULTS))
+        recorded = read_results(self.folder / "selfplay" / RESULTS)
         ratings = write_report(
             output_dir=self.folder,
             title=f"Quickstart in {self.battle_format.name}, seed {self.seed}",
