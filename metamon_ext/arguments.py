@@ -22,6 +22,35 @@ def positive(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
 
 
+FORBIDDEN = '/\\:?*"<>|'
+"""What a run name cannot hold: these separate folders or a policy's options, or are no character
+of a file's name everywhere."""
+LONGEST_NAME = 128
+"""Bytes. Checkpoints are named after the run, and a file's name has at most 255."""
+
+
+def run_name(text: str) -> str:
+    """A name that one folder can have, and that stays one name in a policy's name.
+
+    Raises argparse.ArgumentTypeError that says what is wrong with it.
+    """
+    if not text:
+        problem = "is empty"
+    elif text.strip(". ") == "":
+        problem = "names no folder of its own"
+    elif text != text.strip():
+        problem = "begins or ends with a blank"
+    elif wrong := next((c for c in text if c in FORBIDDEN or not c.isprintable()), None):
+        problem = f"holds {wrong!r}"
+    elif len(text.encode()) > LONGEST_NAME:
+        problem = f"has more than {LONGEST_NAME} bytes"
+    else:
+        return text
+    raise argparse.ArgumentTypeError(
+        f"Run name {text!r} {problem}. Use letters, digits, '_', '-' and '.', e.g. 'first_run'."
+    )
+
+
 def print_figures(figures: Mapping[str, object], as_json: bool) -> None:
     """A line each for people, or one line of JSON."""
     if as_json:

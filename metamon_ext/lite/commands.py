@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import positive, run_name
 
 
 def add_parsers(subparsers: Any) -> None:
@@ -25,7 +25,7 @@ def add_parsers(subparsers: Any) -> None:
     )
     add("--cached_weights", nargs="+", type=float, help="how often each is drawn from")
     add("--save_dir", type=Path, default=Path("runs"), help="runs lie in {save_dir}/{run_name}")
-    add("--run_name", required=True)
+    add("--run_name", type=run_name, required=True, help="a folder of this name is made")
     add("--gin_config", default="binary_advantage", help="a path, or a file of gin_configs/lite")
     add("--gin", action="append", default=[], metavar="'NAME.PARAM = VALUE'", help="override")
     add("--finetune_from", type=Path, metavar="RUN", help="begin with the weights of another run")
