@@ -10,18 +10,13 @@ from typing import Any
 from metamon import interface
 
 from metamon_ext.errors import UserError
+from metamon_ext.upstream.catalog import OUR_REWARDS
 from metamon_ext.upstream.gin_files import only_bindings_of
 
-REWARDS = {
-    "WinLossReward": "metamon_ext.spaces.rewards",
-    "PotentialShapedReward": "metamon_ext.spaces.shaped_rewards",
-    "MarginReward": "metamon_ext.spaces.shaped_rewards",
-}
 OBSERVATION_SPACES = {
     "ExpandedMatchupObservationSpace": "metamon_ext.upstream.observations",
 }
-"""Class -> the module that has it. One line more is one name more for `--reward_function` and
-`--obs_space`."""
+"""Class -> its module. One more line is one more name for `--obs_space`."""
 
 
 def register() -> None:
@@ -38,7 +33,7 @@ def register() -> None:
 
 def register_spaces() -> None:
     """Our rewards and observation spaces alone."""
-    _add(REWARDS, interface.ALL_REWARD_FUNCTIONS, interface.register_reward_function)
+    _add(OUR_REWARDS, interface.ALL_REWARD_FUNCTIONS, interface.register_reward_function)
     _add(
         OBSERVATION_SPACES,
         interface.ALL_OBSERVATION_SPACES,
