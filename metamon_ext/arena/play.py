@@ -29,7 +29,9 @@ from metamon_ext.arguments import default_workers, positive
 from metamon_ext.errors import UserError
 
 
-def prepare(battle_format: str, team_set: str = "sample") -> tuple[BattleFormat, list[Team], str]:
+def prepare(
+    battle_format: str, team_set: str | None = "sample"
+) -> tuple[BattleFormat, list[Team], str]:
     """Look up a format and load a team set by its name; what was loaded comes third.
 
     Raises UserError for what is wrong with either.

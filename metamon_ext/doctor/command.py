@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +19,7 @@ from metamon_ext.doctor.environment import Check, Environment
 MARKS = {
     "ok": "[green]ok[/green]",
     "absent": "[dim]absent[/dim]",
+    "note": "[cyan]note[/cyan]",
     "warning": "[yellow]warning[/yellow]",
     "broken": "[red]broken[/red]",
 }
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def print_table(checks: Sequence[Check]) -> None:
     """One line a check; the cure where something is wrong."""
-    ill = [check for check in checks if check.status in ("warning", "broken")]
+    ill = [check for check in checks if check.status in ("note", "warning", "broken")]
     table = Table()
     for column in ("check", "", "found", *(["cure"] if ill else [])):
         table.add_column(column, overflow="fold")
@@ -69,5 +71,5 @@ def print_table(checks: Sequence[Check]) -> None:
         table.add_row(check.name, MARKS[check.status], escape(check.found), *cure)
     console = Console()
     console.print(table)
-    broken = sum(check.status == "broken" for check in ill)
-    console.print(f"{broken} broken, {len(ill) - broken} warnings")
+    count = Counter(check.status for check in checks)
+    console.print(f"{count['broken']} broken, {count['warning']} warnings")

@@ -106,7 +106,10 @@ def test_an_interval_between_checkpoints_leaves_the_last_one(finetune: Finetune)
         ({"reward_function": "BinaryReward"}, "reward_function is AggressiveShapedReward there "),
         ({"train_gin_config": "psro_oracle"}, "train_gin_config is binary_rl there and psro_orac"),
         ({"batch_size_per_gpu": 3}, "training.batch_size_per_gpu is 2 there and 3 here"),
-        ({"formats": ["gen1ou", "gen2ou"]}, "data.formats is ['gen1ou'] there and ['gen1ou', 'gen2ou"),
+        (
+            {"formats": ["gen1ou", "gen2ou"]},
+            "data.formats is ['gen1ou'] there and ['gen1ou', 'gen2ou",
+        ),
     ],
 )
 def test_other_settings_under_one_name_are_refused(
