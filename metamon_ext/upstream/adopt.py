@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import shlex
+import tempfile
+import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,8 @@ import orjson
 from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError, cannot_write
 from metamon_ext.upstream import catalog
-from metamon_ext.upstream.checkpoints import find_checkpoint
+from metamon_ext.upstream.checkpoints import cached_weights, find_checkpoint
 from metamon_ext.upstream.gin_files import (
-    GIN_CONFIGS,
     find_model_file,
     find_training_file,
     read_gin_file,
@@ -25,9 +26,6 @@ from metamon_ext.upstream.runs import GIN_FILES, Run
 
 OLD_RECORD = "metamon_ext.json"
 """In the folders of runs of earlier versions: the settings of the last start."""
-OPERATIVE_CONFIG = "config.txt"
-"""In `ckpts`: the gin parameters that AMAGO used."""
-_BINDING = re.compile(r"^\s*(?:[\w./]+/)?(?P<name>[\w.]+)\s*=\s*(?P<value>.+?)\s*$", re.MULTILINE)
 
 
 def adopt(run: Run, base_model: str | None, given: Mapping[str, str | None]) -> list[int]:
@@ -92,8 +90,6 @@ def describe(base_model: str | None, given: Mapping[str, str | None]) -> dict[st
 
 def _refuse_misfit(run: Run, record: dict[str, Any], epochs: list[int]) -> None:
     """Raise UserError if the weights do not fit the network that the record describes."""
-    import tempfile
-
     from metamon.rl.pretrained import PretrainedModel
 
     from metamon_ext.upstream.models import load_weights, model_arguments
@@ -128,50 +124,29 @@ def _old_record(run: Run) -> dict[str, str]:
 
 
 def _guess(run: Run) -> dict[str, str]:
-    """From the gin parameters that AMAGO wrote down. Metamon's own finetuning always trains on the
-    base model's reward."""
-    try:
-        used = _bindings((run.folder / "ckpts" / OPERATIVE_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        used = {}
-    model_files = _fitting(catalog.models_folder(), GIN_CONFIGS / "models", used=used)
-    released = catalog.released_models().values()
-    bases = [m for m in released if m.parts["model_gin_config"] in model_files]
-    trained = _fitting(catalog.training_folder(), GIN_CONFIGS / "training", used=used)
+    """From the weights: Metamon writes nothing else down. The base model is one whose weights are
+    in Metamon's cache and have the same sizes. Metamon's own finetuning always trains on the base
+    model's reward."""
+    sizes = storage_sizes(run.weights(run.weights_found[-1]))
+    bases = []
+    for model in catalog.released_models().values():
+        files = cached_weights(model).values()
+        theirs = next((storage_sizes(file) for file in files), Counter())
+        if theirs and theirs <= sizes:  # more, where a reference policy was added
+            bases.append(model)
     base = bases[0] if len(bases) == 1 else None
     return {
         "base_model": base.name if base else "MODEL",
-        "train_gin_config": trained[0] if trained else "GIN",
+        "train_gin_config": "GIN",
         "reward_function": base.parts["reward_function"] if base else "REWARD",
     }
 
 
-def _bindings(text: str) -> dict[str, str]:
-    """`Class.parameter` -> value, of the plain bindings in gin text."""
-    found = {}
-    for match in _BINDING.finditer(text):
-        name = ".".join(match["name"].split(".")[-2:])
-        found[name] = match["value"].split("#")[0].strip().replace("'", '"')
-    return found
-
-
-def _fitting(*folders: Path, used: dict[str, str]) -> list[str]:
-    """The gin files whose bindings all agree with those that were used, the most telling first."""
-    classes = {name.split(".")[0] for name in used}
-    fitting = []
-    for path in [path for folder in folders for path in sorted(folder.glob("*.gin"))]:
-        asked = _bindings(read_gin_file(path))
-        relevant = {k: v for k, v in asked.items() if k.split(".")[0] in classes}
-        agreeing = sum(_same(used.get(name), value) for name, value in relevant.items())
-        if relevant and agreeing == len(relevant):
-            fitting.append((-agreeing, path.name))
-    return [name for _, name in sorted(fitting)]
-
-
-def _same(one: str | None, other: str) -> bool:
-    if one is None:
-        return False
+def storage_sizes(weights: Path) -> Counter[int]:
+    """How many tensors of which size a file of `torch.save` has; none if it is damaged."""
     try:
-        return float(one) == float(other)
-    except ValueError:
-        return one.split(".")[-1] == other.split(".")[-1] or one == other
+        with zipfile.ZipFile(weights) as archive:
+            members = [one for one in archive.infolist() if "/data/" in one.filename]
+            return Counter(one.file_size for one in members)
+    except (OSError, zipfile.BadZipFile):
+        return Counter()

@@ -121,12 +121,12 @@ def _checkpoint_of(run: Run, name: str, epoch: int | None) -> Checkpoint:
 
 def _released_weights(model: ReleasedModel, epoch: int) -> Path:
     """The file of a released model in Metamon's cache, else from the hub."""
-    cache = Path(os.environ["METAMON_CACHE_DIR"], "pretrained_models")
-    local = _cached_weights(cache, model)
+    local = cached_weights(model)
     if epoch in local:
         return local[epoch]
     from huggingface_hub import hf_hub_download
 
+    cache = model_cache()
     file = f"{model.folder}/ckpts/policy_weights/policy_epoch_{epoch}.pt"
     try:
         return Path(hf_hub_download(repo_id=REPOSITORY, filename=file, cache_dir=str(cache)))
@@ -138,9 +138,14 @@ def _released_weights(model: ReleasedModel, epoch: int) -> Path:
         ) from error
 
 
-def _cached_weights(cache: Path, model: ReleasedModel) -> dict[int, Path]:
-    """The checkpoints of a released model that the hub's cache has, newest snapshot last."""
-    repository = cache / f"models--{REPOSITORY.replace('/', '--')}"
+def model_cache() -> Path:
+    """Where Metamon keeps the models that it downloads."""
+    return Path(os.environ["METAMON_CACHE_DIR"], "pretrained_models")
+
+
+def cached_weights(model: ReleasedModel) -> dict[int, Path]:
+    """The checkpoints of a released model that are in Metamon's cache, by epoch."""
+    repository = model_cache() / f"models--{REPOSITORY.replace('/', '--')}"
     try:
         revision = (repository / "refs" / "main").read_text().strip()
     except OSError:

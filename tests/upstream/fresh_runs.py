@@ -53,7 +53,7 @@ def fresh_run(
     folder = save_dir / name
     run = empty_run(folder, record)
     register_spaces()
-    paths = {part: str(folder / file) for part, file in GIN_FILES.items()}
+    paths = {part: str(folder.resolve() / file) for part, file in GIN_FILES.items()}
     arguments = model_arguments(describe(None, record) | paths, name)
     torch.manual_seed(seed)
     for epoch in epochs:

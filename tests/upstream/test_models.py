@@ -229,9 +229,9 @@ def test_a_run_of_metamons_own_is_adopted(
     command = str(refused.value).partition("metamon-ext ")[2].split()
     assert command == [
         *("adopt", "runs/theirs", "--base_model", "Minikazam"),
-        *("--train_gin_config", "binary_advantage.gin"),
-        *("--reward_function", "AggressiveShapedReward"),
+        *("--train_gin_config", "GIN", "--reward_function", "AggressiveShapedReward"),
     ]
+    command[command.index("GIN")] = "binary_advantage"
     assert main(command) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "Recorded: theirs_Epoch0"
     assert identify("theirs_Epoch0")["sha256"] == Run(folder).record(0)["sha256"]
