@@ -32,6 +32,7 @@ COMMANDS = {
     "gin": "print the absolute path of one of our gin files, or list them",
     "run": "run a module of Metamon's with our rewards, spaces and models known to it",
     "finetune": "finetune a Metamon model with the reward that is asked for; takes Metamon's flags",
+    "adopt": "record how a run was trained that metamon-ext finetune did not train",
     "evaluate": "win rates of a Metamon model against Metamon's baselines",
     "benchmark": "measure speed, with ratios taken in one run",
     "cache": "keep the finished arrays of a data set in memory-mapped files",
@@ -68,7 +69,7 @@ def _register(command: str, commands: Any) -> None:
             from metamon_ext.arena.commands import add_parsers
         case "doctor":
             from metamon_ext.doctor.command import add_parsers
-        case "gin" | "run" | "finetune":
+        case "gin" | "run" | "finetune" | "adopt":
             from metamon_ext.upstream.commands import add_parsers
         case "evaluate":
             from metamon_ext.upstream.evaluate import add_parsers

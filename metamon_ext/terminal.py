@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -38,10 +38,13 @@ def plain(template: str) -> TextColumn:
     return TextColumn(template, markup=False)
 
 
-def progress_bar(*columns: ProgressColumn, show: bool = True) -> Progress:
-    """A progress bar on standard error, in which a task's name is printed as it is."""
+def progress_bar(
+    *columns: ProgressColumn, show: bool = True, file: TextIO | None = None
+) -> Progress:
+    """A progress bar on standard error or `file`, in which a task's name is printed as it is."""
     head = plain("{task.description}"), BarColumn()
-    return Progress(*head, *columns, console=console(stderr=True), disable=not show)
+    output = console(file=file, stderr=file is None)
+    return Progress(*head, *columns, console=output, disable=not show)
 
 
 def track(

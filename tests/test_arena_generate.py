@@ -123,7 +123,7 @@ def test_a_population_plays_itself(tmp_path: Path) -> None:
         (["--population", "empty.json"], "empty.json must hold"),
         (["--population", "negative.json"], "weights in (0, 1e100)"),
         (["--population", "infinite.json"], "weights in (0, 1e100)"),
-        (["--model", "random", "--team_set", "paper"], "no team set 'paper'"),
+        (["--model", "random", "--team_set", "paper"], "No team set 'paper'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -148,15 +148,18 @@ def test_a_team_set_is_found_where_metamon_keeps_it(
     from metamon_ext.arena.teams import SAMPLE_TEAMS, find_team_set
 
     monkeypatch.delenv("METAMON_CACHE_DIR", raising=False)
-    assert find_team_set("competitive", "gen1ou") is None
+    assert find_team_set(None, "gen1ou") is None
     assert len(capsys.readouterr().err.splitlines()) == 1
+    for named in ("competitive", "modern_replays", "nowhere/teams"):
+        with pytest.raises(UserError, match=f"No team set '{named}' .METAMON_CACHE_DIR is not"):
+            find_team_set(named, "gen1ou")
     folder = tmp_path / "teams" / "competitive"
     (folder / "gen1ou").mkdir(parents=True)  # as a download that failed leaves it
     monkeypatch.setenv("METAMON_CACHE_DIR", str(tmp_path))
-    assert find_team_set("competitive", "gen1ou") is None
+    assert find_team_set(None, "gen1ou") is None
     assert "no gen1ou teams in" in capsys.readouterr().err
     shutil.copy(next((SAMPLE_TEAMS / "gen1ou").iterdir()), folder / "gen1ou" / "a.gen1ou_team")
-    assert find_team_set("competitive", "gen1ou") == folder
+    assert find_team_set("competitive", "gen1ou") == folder == find_team_set(None, "gen1ou")
     assert find_team_set(str(SAMPLE_TEAMS), "gen1ou") == SAMPLE_TEAMS
     assert capsys.readouterr().err == ""
 

@@ -36,3 +36,14 @@ def test_the_sets_have_names_without_metamon_too(
     assert answer.returncode == 0
     for name in ("raw-replays", "parsed-replays", "self-play", "teams", "download_pokechamp"):
         assert name in answer.stdout
+
+
+@pytest.mark.parametrize("words", [("finetune", "--run_name", "r"), ("adopt", "runs/r")])
+def test_what_trains_and_records_models_says_where_to_run(
+    cli: Callable[..., subprocess.CompletedProcess[str]], words: tuple[str, ...]
+) -> None:
+    answer = cli(*words)
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        "metamon-ext: Metamon is not installed here. Run this in Metamon's environment.\n"
+    )

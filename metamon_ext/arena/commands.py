@@ -20,8 +20,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     models.add_argument(
         "--save_dir",
         type=Path,
-        default=Path("runs"),
-        help="where the runs of `metamon-ext train` are",
+        help="a folder of runs; default: runs",
     )
     models.add_argument("--json", action="store_true")
     models.set_defaults(run=list_models)
@@ -31,10 +30,11 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def list_models(args: argparse.Namespace) -> int:
     """Print what `--p1` and `--p2` may be in this environment."""
-    checkpoints = sorted(str(path.parent) for path in _checkpoints(args.save_dir))
+    save_dir = args.save_dir or Path("runs")
+    checkpoints = sorted(str(path.parent) for path in _checkpoints(save_dir))
     metamon = None
     if has_metamon():
-        metamon = importlib.import_module("metamon_ext.upstream.seats").describe()
+        metamon = importlib.import_module("metamon_ext.upstream.seats").describe(args.save_dir)
     if args.json:
         known = {"heuristics": list(HEURISTICS), "checkpoints": checkpoints, "metamon": metamon}
         print_json(known)
@@ -43,7 +43,7 @@ def list_models(args: argparse.Namespace) -> int:
         "Heuristics of poke-env; ?epsilon=0.1 adds one random legal action in ten", HEURISTICS
     )
     _print_names(
-        f"Checkpoints of the built-in learner in {args.save_dir}",
+        f"Checkpoints of the built-in learner in {save_dir}",
         checkpoints or ["none: metamon-ext train makes one"],
     )
     print("Your own: module:Class with begin, act and end (metamon_ext.arena.policy.Policy)")
@@ -52,18 +52,20 @@ def list_models(args: argparse.Namespace) -> int:
         return 0
     _print_names("Metamon's baselines", metamon["baselines"])
     _print_names("Metamon's models; weights come from Hugging Face when used", metamon["models"])
+    looked = ", ".join(metamon["save_dirs"])
     _print_names(
-        "Checkpoints of your runs",
+        f"Checkpoints of Metamon runs in {looked}",
         metamon["checkpoints"]
         or [
-            "none in runs: metamon-ext finetune --save_dir runs makes some; for another folder"
-            " write `save_dirs: [folder]` into metamon_ext_models.yaml"
+            f"none: metamon-ext finetune --save_dir {metamon['save_dirs'][0]} makes some; look "
+            "elsewhere with --save_dir, or for good with `save_dirs: [folder]` in "
+            "metamon_ext_models.yaml"
         ],
     )
     if metamon["unrecorded_runs"]:
         _print_names(
-            "Runs that nothing is known of: tell metamon_ext_models.yaml how they were trained",
-            metamon["unrecorded_runs"],
+            "Runs without a record of how they were trained; to write it",
+            metamon["unrecorded_runs"].values(),
         )
     return 0
 

@@ -23,8 +23,8 @@ def add_condition_arguments(parser: argparse.ArgumentParser) -> None:
     add_seat_arguments(parser)
     parser.add_argument(
         "--team_set",
-        default="competitive",
-        help="a team set of Metamon's, a folder of Showdown exports, or sample (ours)",
+        help="a team set of Metamon's, a folder of Showdown exports, or sample (ours); default: "
+        "competitive, or sample where that cannot be had",
     )
     parser.add_argument(
         "--battle_backend",

@@ -27,7 +27,9 @@ from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.terminal import print_json, track
 
 
-def prepare(battle_format: str, team_set: str = "sample") -> tuple[BattleFormat, list[Team], str]:
+def prepare(
+    battle_format: str, team_set: str | None = "sample"
+) -> tuple[BattleFormat, list[Team], str]:
     """Look up a format and load a team set by its name; what was loaded comes third.
 
     Raises UserError for what is wrong with either.

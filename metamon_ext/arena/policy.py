@@ -125,21 +125,29 @@ class HeuristicPolicy:
 def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
     """What builds the policy of this name, and with which options. Builds nothing itself.
 
-    `NAME[?option=value&...]`, NAME being one of `HEURISTICS`, the path of a checkpoint of the
-    built-in learner, `module:attribute` for a class of your own, or, with Metamon, one of its
-    baselines or models or a checkpoint of a run.
-    Raises UserError for a name that nobody answers to.
+    `NAME[?option=value&...]`, NAME being one of `HEURISTICS`, the path of a run or of a checkpoint
+    of the built-in learner, `module:attribute` for a class of your own, or, with Metamon, one of
+    its baselines or models or a checkpoint of a run.
+    Raises UserError for an unknown name, or options that the policy does not take.
     """
     base, query = split_options(name)
     try:
         options = dict(parse_qsl(query, strict_parsing=bool(query)))
     except ValueError:
         raise UserError(f"policy {name!r}: options are ?option=value&option=value") from None
+    factory, named = _find_factory(name, base)
+    _check_options(name, factory, named, options)
+    return factory, named | options
+
+
+def _find_factory(name: str, base: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
+    """What builds the policy `base`, and which of its arguments the name stands for."""
     if base in HEURISTICS:
-        return HeuristicPolicy, {"player_class": HEURISTICS[base]} | options
-    if os.path.exists(base):  # False for what cannot be a path, too
+        return HeuristicPolicy, {"player_class": HEURISTICS[base]}
+    # os.path.exists is False for what cannot be a path, too
+    if os.path.exists(base) and not (has_metamon() and Path(base, "ckpts").is_dir()):
         lite = importlib.import_module("metamon_ext.lite.policy")
-        return lite.LitePolicy, {"checkpoint": base} | options
+        return lite.LitePolicy, {"checkpoint": base}
     module, _, attribute = base.partition(":")
     if attribute:
         try:
@@ -149,14 +157,39 @@ def parse_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
         lacking = [m for m in ("begin", "act", "end") if not hasattr(factory, m)]
         if not callable(factory) or (isinstance(factory, type) and lacking):
             raise UserError(f"policy {name!r} is no policy: name a class with begin, act and end")
-        return factory, options
+        return factory, {}
     if has_metamon():
-        factory, named = importlib.import_module("metamon_ext.upstream.seats").find_policy(base)
-        return factory, named | options
+        return importlib.import_module("metamon_ext.upstream.seats").find_policy(base)
     raise UserError(
         f"unknown policy {name!r}: use {', '.join(HEURISTICS)}, "
         "the path of a checkpoint, or module:Class"
     )
+
+
+def _check_options(
+    name: str, factory: Callable[..., Policy], named: dict[str, Any], options: dict[str, str]
+) -> None:
+    """Raise UserError for options that a policy does not take.
+
+    A class may have `check(**options)`, which raises UserError or ValueError for bad values.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # written in another language
+        return
+    takes = [one for one in parameters if one not in named]
+    unknown = next((option for option in options if option not in takes), None)
+    takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    if unknown is not None and not takes_all:
+        raise UserError(
+            f"Policy {name!r} has no option {unknown!r}. "
+            f"It takes {', '.join(takes) if takes else 'none'}."
+        )
+    if check := getattr(factory, "check", None):
+        try:
+            check(**named | options)
+        except ValueError as error:
+            raise UserError(f"Policy {name!r}: {error}.") from None
 
 
 def with_options(name: str, **options: object) -> str:
@@ -182,14 +215,19 @@ def identify(name: str) -> dict[str, Any]:
     if find_weights := getattr(factory, "weights", None):
         path = Path(find_weights(**options))
         try:
-            with path.open("rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(2**20):
-                    digest.update(block)
+            known |= {"weights": str(path), "sha256": file_sha256(path)}
         except OSError as error:
             raise UserError(f"policy {name!r}: {path}: {error.strerror}") from None
-        known |= {"weights": str(path), "sha256": digest.hexdigest()}
     return known
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def make_policy(name: str) -> Policy:

@@ -78,33 +78,46 @@ def load_format(name: str, simulator: Simulator) -> BattleFormat:
     return BattleFormat(name, description["gen"], description["random_teams"])
 
 
-def find_team_set(name: str, battle_format: str) -> Path | None:
-    """The folder of a team set: one of this path, or Metamon's of this name. None: our `sample`.
+DEFAULT_TEAM_SET = "competitive"
+"""Metamon's usual one."""
 
-    Metamon's sets are looked for in METAMON_CACHE_DIR and, where Metamon is installed, fetched by
-    its downloader. Where there is no `competitive`, which is the usual default, our sample teams
-    take its place and one line on standard error says so. Raises UserError for other names.
+
+def find_team_set(name: str | None, battle_format: str) -> Path | None:
+    """The folder of a team set.
+
+    Args:
+        name: a path, the name of one of Metamon's sets, or "sample" for ours. Metamon's are looked
+            for in METAMON_CACHE_DIR and, where Metamon is installed, downloaded. None takes
+            `DEFAULT_TEAM_SET`, or ours where it cannot be had, and says so in one line.
+        battle_format: the format of the teams.
+
+    Returns:
+        None for our sample teams.
+
+    Raises:
+        UserError: the set that was named is not here.
     """
     if name == "sample":
         return None
-    if Path(name).is_dir():
+    if name is not None and Path(name).is_dir():
         return Path(name)
+    set_name = name or DEFAULT_TEAM_SET
     cache = os.environ.get("METAMON_CACHE_DIR")
     reason = "METAMON_CACHE_DIR is not set"
     if cache:
-        folder = Path(cache, "teams", name)
+        folder = Path(cache, "teams", set_name)
         if folder.is_dir() and any(Walk([folder], is_team_of(battle_format))):
             return folder
         reason = f"there are no {battle_format} teams in {folder}"
         if has_metamon():
             try:
                 download = importlib.import_module("metamon.data.download").download_teams
-                return Path(download(battle_format, name))
+                return Path(download(battle_format, set_name))
             except Exception as error:  # of a dozen kinds, by what is wrong with the network
-                reason = f"Metamon's downloader: {type(error).__name__}"
-    if name != "competitive":
-        raise UserError(f"no team set {name!r} ({reason}): name a folder of teams, or sample")
-    print(f"the team set competitive is not here ({reason}): playing our sample", file=sys.stderr)
+                reason = f"Metamon cannot download it: {type(error).__name__}"
+    if name is not None:
+        raise UserError(f"No team set {name!r} ({reason}). Name a folder of teams, or sample.")
+    print(f"Playing our sample teams: no team set {set_name!r} ({reason}).", file=sys.stderr)
     return None
 
 

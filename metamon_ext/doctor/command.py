@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +15,13 @@ from metamon_ext.doctor import machine, stack, trial
 from metamon_ext.doctor.environment import Check, Environment
 from metamon_ext.terminal import console, print_json
 
-COLORS = {"ok": "green", "absent": "dim", "warning": "yellow", "broken": "red"}
+COLORS = {
+    "ok": "green",
+    "absent": "dim",
+    "note": "cyan",
+    "warning": "yellow",
+    "broken": "red",
+}
 
 
 def add_parsers(commands: Any) -> None:
@@ -53,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 def print_table(checks: Sequence[Check]) -> None:
     """One line a check; the cure where something is wrong."""
-    ill = [check for check in checks if check.status in ("warning", "broken")]
+    ill = [check for check in checks if check.status in ("note", "warning", "broken")]
     table = Table()
     for column in ("check", "", "found", *(["cure"] if ill else [])):
         table.add_column(column, overflow="fold")
@@ -61,5 +68,5 @@ def print_table(checks: Sequence[Check]) -> None:
         cure = [check.cure if check in ill else ""] if ill else []
         table.add_row(check.name, Text(check.status, COLORS[check.status]), check.found, *cure)
     console().print(table)
-    broken = sum(check.status == "broken" for check in ill)
-    print(f"{broken} broken, {len(ill) - broken} warnings")
+    count = Counter(check.status for check in checks)
+    print(f"{count['broken']} broken, {count['warning']} warnings")

@@ -11,13 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-Status = Literal["ok", "absent", "warning", "broken"]
-"""`absent` can be done without; a `warning` will matter some day; `broken` fails the doctor."""
+Status = Literal["ok", "absent", "note", "warning", "broken"]
+"""`absent` can be done without; a `note` is about what no user can change, and how to avoid it; a
+`warning` will matter some day; `broken` fails the doctor."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table. `cure` is what to do about a warning or what is broken."""
+    """One line of the table. `cure` is what to do about a note, a warning or what is broken."""
 
     name: str
     status: Status

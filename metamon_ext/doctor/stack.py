@@ -142,7 +142,7 @@ def check_reward_flag(env: Environment) -> Check:
     if not re.search(built_with, source):
         return Check(name, "ok", "no known trap here")
     found = "Metamon's own finetuning trains on the base model's reward, whatever the flag says"
-    return Check(name, "warning", found, "metamon-ext finetune --reward_function NAME")
+    return Check(name, "note", found, "metamon-ext finetune --reward_function NAME")
 
 
 def check_battle_loop(env: Environment) -> Check:
@@ -152,7 +152,7 @@ def check_battle_loop(env: Environment) -> Check:
     if "Unhandled exception raised while handling message" not in source:
         return Check(name, "ok", "no known trap here")
     found = "an error in a battle is only logged, and then the evaluation hangs for ever"
-    return Check(name, "warning", found, "metamon-ext evaluate: such a battle ends as unfinished")
+    return Check(name, "note", found, "metamon-ext evaluate: such a battle ends as unfinished")
 
 
 def check_metamon_server(env: Environment) -> Check:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.play import play_all, prepare, say_unfinished
-from metamon_ext.arena.policy import make_policy, parse_policy
+from metamon_ext.arena.policy import parse_policy
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
 from metamon_ext.arena.tracker import has_metamon
@@ -64,7 +64,10 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--gens", type=int, nargs="+", default=[1])
     parser.add_argument("--formats", nargs="+", default=["ou"])
     parser.add_argument(
-        "--total_battles", type=positive, default=120, help="shared out among the baselines"
+        "--total_battles",
+        type=positive,
+        default=120,
+        help="of each agent in each format, shared among the baselines",
     )
     parser.add_argument("--checkpoints", type=int, nargs="+", default=[None])
     parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest")
@@ -102,15 +105,14 @@ def run(args: argparse.Namespace) -> int:
         parse_policy(agent)
     baselines = list(dict.fromkeys(args.baselines or EVAL_TYPES[args.eval_type]))
     for baseline in baselines:
-        make_policy(baseline)  # says in one line what one of them lacks
-    each = -(-args.total_battles // len(baselines))
-    each += each % 2  # whole mirrored pairs
+        parse_policy(baseline)
+    shares = share(args.total_battles, len(baselines))
     specs = []
     for battle_format in [f"gen{gen}{tier.lower()}" for gen in args.gens for tier in args.formats]:
         found, teams, _ = prepare(battle_format, args.teams)
         for agent in agents:
-            for baseline in baselines:
-                specs += matchup(agent, baseline, each, found, teams, args.seed, pairs=True)
+            for baseline, battles in zip(baselines, shares, strict=True):
+                specs += matchup(agent, baseline, battles, found, teams, args.seed, pairs=True)
     settings = WorkerSettings(
         args.turn_limit,
         trajectories=args.save_trajectories_to,
@@ -135,6 +137,17 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(specs)} battles in {seconds:.0f} s")
     failed = say_unfinished(results.values())
     return failed or int(any(s.wins + s.losses + s.ties == 0 for s in scores))
+
+
+def share(battles: int, baselines: int) -> list[int]:
+    """How many of the battles each baseline plays. Raises UserError where there are too few."""
+    if battles < baselines:
+        raise UserError(
+            f"--total_battles {battles} is fewer than the {baselines} baselines. "
+            f"Give at least {baselines}, or fewer --baselines."
+        )
+    each, rest = divmod(battles, baselines)
+    return [each + (i < rest) for i in range(baselines)]
 
 
 def tabulate(specs: Sequence[BattleSpec], results: dict[str, BattleResult]) -> list[Score]:

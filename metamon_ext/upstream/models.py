@@ -1,37 +1,13 @@
-"""Checkpoints by name: every checkpoint of a training run as a model in Metamon's registry.
-
-`{save_dir}/{run}/ckpts/policy_weights/policy_epoch_{k}.pt` is called `{run}_Epoch{k}`. How to build
-the network around the weights is read from `metamon_ext.json` in the run's folder, which
-`metamon-ext finetune` writes, or, for runs that were trained otherwise, from a file
-`metamon_ext_models.yaml` in the working directory (or the one that METAMON_EXT_MODELS names):
-
-    save_dirs: [runs]          # folders of runs, relative to this file; the default
-    runs:
-      my_run:
-        base_model: Minikazam  # what the run was finetuned from; the rest comes from there
-        reward_function: BinaryReward
-      other_run:               # without a base model, all of these
-        model_gin_config: small_rnn.gin
-        train_gin_config: binary_rl.gin
-        reward_function: DefaultShapedReward
-        observation_space: DefaultObservationSpace
-        action_space: DefaultActionSpace
-        tokenizer: DefaultObservationSpace-v1
-"""
+"""Checkpoints of training runs as models of Metamon's."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import metamon
-import orjson
-import yaml
+import amago
+import torch
 from metamon.interface import get_action_space, get_observation_space
 from metamon.rl.pretrained import (
     ALL_PRETRAINED_MODELS,
@@ -42,202 +18,126 @@ from metamon.rl.pretrained import (
 )
 from metamon.tokenizer import get_tokenizer
 
-from metamon_ext.errors import UserError, in_one_line
-from metamon_ext.upstream.gin_files import find_gin_file
+from metamon_ext.errors import UserError
+from metamon_ext.learning.weights import fitting, read_weights
+from metamon_ext.upstream.checkpoints import Checkpoint, find_checkpoint
 from metamon_ext.upstream.register import make_reward, register_spaces
-
-RECORD = "metamon_ext.json"
-"""In a run's folder: how it was trained. An object with `FIELDS`, any of which may be null."""
-FIELDS = (
-    "base_model",
-    "model_gin_config",
-    "train_gin_config",
-    "reward_function",
-    "observation_space",
-    "action_space",
-    "tokenizer",
-    "battle_backend",
-)
-OPTIONAL = {"base_model", "battle_backend"}
-"""What a run without a base model need not say."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A training run: its folder, and what is recorded of how it was trained."""
-
-    folder: Path
-    record: Mapping[str, Any] | None
-
-    @property
-    def epochs(self) -> list[int]:
-        """The epochs of its checkpoints, ascending."""
-        names = [path.name for path in (self.folder / "ckpts" / "policy_weights").glob("*.pt")]
-        found = [re.fullmatch(r"policy_epoch_(\d+)\.pt", name) for name in names]
-        return sorted(int(match[1]) for match in found if match)
-
-
-def read_runs() -> dict[str, Run]:
-    """The runs of all `save_dirs` by name. Raises UserError for two of one name, or a bad file."""
-    named = os.environ.get("METAMON_EXT_MODELS")
-    file = Path(named or "metamon_ext_models.yaml")
-    if named and not file.is_file():
-        raise UserError(f"{file} is not there: METAMON_EXT_MODELS must name a YAML file")
-    try:
-        content = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
-        save_dirs = [file.parent / folder for folder in content.get("save_dirs", ["runs"])]
-        given = {str(run): dict(entry) for run, entry in content.get("runs", {}).items()}
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError):
-        raise UserError(
-            f"{file} is not a table of models: see metamon_ext.upstream.models"
-        ) from None
-    runs: dict[str, Run] = {}
-    for weights in sorted(w for d in save_dirs for w in d.glob("*/ckpts/policy_weights")):
-        folder = weights.parents[1]
-        if folder.name in runs:
-            raise UserError(
-                f"two runs are called {folder.name}: {runs[folder.name].folder} and {folder}; "
-                "rename one of them"
-            )
-        runs[folder.name] = Run(folder, given.get(folder.name) or _read_record(folder / RECORD))
-    if lost := sorted(set(given) - set(runs)):
-        looked = ", ".join(map(str, save_dirs))
-        raise UserError(f"{file} tells of {lost[0]}, which has no checkpoints in {looked}")
-    for name, entry in given.items():
-        if unknown := sorted(set(entry) - set(FIELDS)):
-            raise UserError(f"{file}: {name} has no field {unknown[0]}: use {', '.join(FIELDS)}")
-    return runs
-
-
-def _read_record(file: Path) -> Mapping[str, Any] | None:
-    try:
-        return dict(orjson.loads(file.read_bytes()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError):
-        raise UserError(f"{file} is not a record of a run: remove it or write it again") from None
+from metamon_ext.upstream.runs import GIN_FILES, Run, read_runs
 
 
 def register_checkpoints() -> list[str]:
-    """Make every checkpoint of every recorded run a name in `metamon.rl.pretrained`.
+    """Make every checkpoint of every run a name in `metamon.rl.pretrained`.
 
     Returns the names. Nothing is built or loaded; a checkpoint that is known already stays.
     """
     register_spaces()
     names = []
-    for name, run in read_runs().items():
-        if run.record and set("?:") & set(name):
-            raise UserError(f"{run.folder}: a policy's name cannot hold '?' or ':'; rename the run")
-        for epoch in run.epochs if run.record else []:
-            names.append(f"{name}_Epoch{epoch}")
-            known = ALL_PRETRAINED_MODELS.get(names[-1])
+    for run_name, run in read_runs().items():
+        if run.epochs and set("?:") & set(run_name):
+            raise UserError(
+                f"{run.folder}: a policy's name cannot hold '?' or ':'. Rename the run."
+            )
+        for epoch in run.epochs:
+            name = f"{run_name}_Epoch{epoch}"
+            names.append(name)
+            known = ALL_PRETRAINED_MODELS.get(name)
             if known is None:
-                pretrained_model(names[-1])(_model_class(run, epoch))
+                pretrained_model(name)(_model_class(run, epoch))
             elif getattr(known, "folder", None) != run.folder.resolve():
                 raise UserError(
-                    f"{names[-1]} in {run.folder} is the name of another model: rename the run"
+                    f"{name} in {run.folder} is the name of another model. Rename the run."
                 )
     return names
 
 
-def find_model(name: str) -> PretrainedModel:
+def find_model(name: str, epoch: int | None = None) -> PretrainedModel:
     """The model of this name, ours or Metamon's. Raises UserError that says what is missing."""
-    register_checkpoints()
-    if name in ALL_PRETRAINED_MODELS:
-        return get_pretrained_model(name)
-    run_name, _, epoch = name.rpartition("_Epoch")
-    run = read_runs().get(run_name)
-    if run is None:
-        raise UserError(
-            f"nothing is called {name!r}: metamon-ext models lists the baselines, models and "
-            "checkpoints that are known here"
-        )
-    if not run.record:
-        raise UserError(
-            f"{name}: nothing says how {run.folder} was trained; it lacks {RECORD}, "
-            "and metamon_ext_models.yaml has no entry for it"
-        )
-    raise UserError(
-        f"{run.folder} has no policy_epoch_{epoch}.pt, "
-        f"only epochs {', '.join(map(str, run.epochs))}"
-    )
+    return build_model(find_checkpoint(name, epoch))
+
+
+def build_model(checkpoint: Checkpoint) -> PretrainedModel:
+    """What Metamon builds a network around a checkpoint's weights with."""
+    register_spaces()
+    if isinstance(checkpoint.source, Run):
+        return _model_class(checkpoint.source, checkpoint.epoch)()
+    return get_pretrained_model(checkpoint.source.name)
 
 
 def _model_class(run: Run, epoch: int) -> type[LocalPretrainedModel]:
-    class Checkpoint(LocalPretrainedModel):
+    class RunCheckpoint(LocalPretrainedModel):
         """A checkpoint of a run of yours."""
 
         folder = run.folder.resolve()
 
         def __init__(self) -> None:
+            record = run.record(epoch)
+            gin_files = {part: run.gin_file(part, record) for part in GIN_FILES}
             super().__init__(
                 amago_ckpt_dir=str(self.folder.parent),
-                model_name=run.folder.name,
+                model_name=run.name,
                 default_checkpoint=epoch,
-                **model_parts(run),
+                **model_arguments(record | gin_files, str(run.folder)),
             )
 
-    return Checkpoint
+        def get_path_to_checkpoint(self, checkpoint: int) -> str:
+            return str(find_checkpoint(str(run.folder), checkpoint).weights())
+
+        def initialize_agent(
+            self,
+            checkpoint: int | None = None,
+            log: bool = False,
+            action_temperature: float = 1.0,
+        ) -> amago.Experiment:
+            """Metamon's, which loads no checkpoint of epoch 0."""
+            epoch = self.default_checkpoint if checkpoint is None else checkpoint
+            experiment = super().initialize_agent(epoch, log, action_temperature)
+            if epoch == 0:
+                path = self.get_path_to_checkpoint(0)
+                experiment.load_checkpoint_from_path(path, is_accelerate_state=False)
+            return experiment
+
+    return RunCheckpoint
 
 
-def model_parts(run: Run) -> dict[str, Any]:
-    """The arguments of `PretrainedModel` that a run's record and its base model give.
+def model_arguments(parts: Mapping[str, Any], whose: str) -> dict[str, Any]:
+    """The arguments of `PretrainedModel` for parts that are given by name.
 
-    Raises UserError for what the record lacks, or names and nobody knows.
+    Args:
+        parts: the names in `catalog.PARTS`, and `released_model`, whose gin overrides are taken.
+        whose: what to call the model if a part is unknown.
+
+    Raises UserError for a name that is not known here.
     """
-    record = {name: value for name, value in (run.record or {}).items() if value is not None}
-    base = find_model(record["base_model"]) if "base_model" in record else None
-    if base is None and (missing := [f for f in FIELDS if f not in record and f not in OPTIONAL]):
-        raise UserError(f"the record of {run.folder} lacks {', '.join(missing)}")
-    parts: dict[str, Any] = {"battle_backend": "metamon"}
-    makers: dict[str, Callable[[str], Any]] = {
+    makers: dict[str, Any] = {
         "observation_space": get_observation_space,
         "action_space": get_action_space,
         "tokenizer": get_tokenizer,
-        "model_gin_config": partial(_gin_path, metamon.rl.MODEL_CONFIG_DIR),
-        "train_gin_config": partial(_gin_path, metamon.rl.TRAINING_CONFIG_DIR),
         "reward_function": lambda name: make_reward(name, parts["train_gin_config"]),
-        "battle_backend": str,
     }
-    if base is not None:
-        parts = {
-            name: getattr(base, f"{name}_path" if name.endswith("_gin_config") else name)
-            for name in makers
-        }
-        parts["observation_space"] = base.observation_space.base_obs_space
-    for name, make in makers.items():
-        if name in record:
-            try:
-                parts[name] = make(record[name])
-            except (KeyError, ValueError):
-                raise UserError(
-                    f"{run.folder} was trained with the {name} {record[name]}, which is not here"
-                ) from None
-    overrides = dict(base.gin_overrides or {}) if base is not None else {}
-    overrides["MetamonPerceiverTstepEncoder.tokenizer"] = parts["tokenizer"]
-    return parts | {"gin_overrides": overrides}
+    arguments = {key: parts[key] for key in ("battle_backend", *GIN_FILES)}
+    for part, make in makers.items():
+        try:
+            arguments[part] = make(parts[part])
+        except (KeyError, ValueError):
+            raise UserError(
+                f"{whose} was trained with the {part} {parts[part]}, which is not here."
+            ) from None
+    released = parts.get("released_model")
+    overrides = dict(get_pretrained_model(released).gin_overrides or {}) if released else {}
+    overrides["MetamonPerceiverTstepEncoder.tokenizer"] = arguments["tokenizer"]
+    return arguments | {"gin_overrides": overrides}
 
 
-def _gin_path(metamons: str, name: str) -> str:
-    """A gin file given by its path, by its name in Metamon's folder, or by that of one of ours."""
-    for path in (Path(name), Path(metamons, name)):
-        if path.is_file():
-            return str(path.resolve())
-    try:
-        return str(find_gin_file(name))
-    except UserError:
-        raise ValueError(name) from None
+def load_weights(policy: torch.nn.Module, path: Path, what: str) -> None:
+    """Give a network the weights of a file, whatever wrapped it when it was saved.
 
-
-def checkpoint_file(name: str, model: PretrainedModel, epoch: int) -> Path:
-    """The weights of a model, fetched where they are not here yet. Raises UserError if there is
-    no getting them.
+    AMAGO itself saves it unwrapped, other trainers do not. Raises UserError for weights that are
+    damaged or do not fit.
     """
     try:
-        path = Path(model.get_path_to_checkpoint(epoch))
-    except Exception as error:  # no internet, or no such file on the hub
-        what = f"checkpoint {epoch} of {name} cannot be fetched"
-        raise UserError(f"{what}: {in_one_line(error)}") from error
-    if not path.is_file():
-        raise UserError(f"checkpoint {epoch} of {name}: {path} is not there")
-    return path
+        policy.load_state_dict(fitting(read_weights(path), policy))
+    except ValueError as error:
+        raise UserError(
+            f"Cannot load {what} from {path}: they do not fit the network of its gin files, "
+            f"e.g. {error}."
+        ) from None

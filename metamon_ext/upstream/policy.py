@@ -6,7 +6,6 @@ import contextlib
 import copy
 import gc
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,31 +20,36 @@ from numpy.typing import NDArray
 
 from metamon_ext.arena.policy import CHUNK, in_chunks
 from metamon_ext.errors import UserError, in_one_line
+from metamon_ext.upstream.checkpoints import Checkpoint, find_checkpoint
 from metamon_ext.upstream.hidden_state import Rows, blank, put, take
-from metamon_ext.upstream.models import checkpoint_file, find_model
-from metamon_ext.upstream.tracker import BACKENDS
-from metamon_ext.upstream.weights import loading_any_weights
+from metamon_ext.upstream.models import build_model, load_weights
 
 if TYPE_CHECKING:
     from metamon_ext.arena.policy import Decision
 
 
-def load_agent(
-    name: str, model: PretrainedModel, checkpoint: int | None, temperature: float
-) -> amago.Experiment:
-    """`model.initialize_agent`, quietly. Raises UserError if the checkpoint cannot be had."""
-    epoch = model.default_checkpoint if checkpoint is None else checkpoint
-    gin.clear_config()  # of a model that was built before in this process
-    with contextlib.redirect_stdout(io.StringIO()), loading_any_weights():
-        try:
-            if epoch > 0 and not os.path.isfile(path := model.get_path_to_checkpoint(epoch)):
-                raise FileNotFoundError(f"{path} is not there")
-            experiment = model.initialize_agent(epoch, log=False, action_temperature=temperature)
-        except Exception as error:  # no file, no internet, other shapes, a gin file's mistake
-            what = f"checkpoint {epoch} of {name} cannot be loaded"
-            raise UserError(f"{what}: {in_one_line(error)}") from error
+def load_agent(checkpoint: Checkpoint, temperature: float = 1.0) -> amago.Experiment:
+    """The agent of a checkpoint, for play. Raises UserError if it cannot be built or loaded."""
+    what = f"checkpoint {checkpoint.epoch} of {checkpoint.name}"
+    path = checkpoint.weights()
+    experiment = fresh_agent(build_model(checkpoint), path, what, temperature)
+    load_weights(experiment.policy, path, what)
     experiment.policy.eval()
     return experiment
+
+
+def fresh_agent(
+    model: PretrainedModel, path: Path, what: str, temperature: float = 1.0
+) -> amago.Experiment:
+    """`model.initialize_agent`, quietly and without the weights in `path`."""
+    gin.clear_config()  # of a model that was built before in this process
+    model.get_path_to_checkpoint = lambda _: str(path)
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            # Metamon loads no checkpoint 0
+            return PretrainedModel.initialize_agent(model, 0, False, temperature)
+        except Exception as error:  # a gin file's mistake, or an attention that is not installed
+            raise UserError(f"Cannot build {what}: {in_one_line(error)}") from error
 
 
 def spare_the_collector() -> None:
@@ -111,14 +115,11 @@ class MetamonPolicy:
         battle_backend: str | None = None,
     ) -> None:
         epoch = None if checkpoint is None else int(checkpoint)
-        if not float(temperature) >= 0:
-            raise ValueError(f"temperature has to be 0 or more, not {temperature}")
         self._greedy = float(temperature) == 0
-        self._model = find_model(model)
+        found = find_checkpoint(model, epoch)
+        self._model = build_model(found)
         self._backend = battle_backend or self._model.battle_backend
-        if self._backend not in BACKENDS:
-            raise UserError(f"battle_backend {self._backend!r} is none of {', '.join(BACKENDS)}")
-        self._experiment = load_agent(model, self._model, epoch, float(temperature) or 1.0)
+        self._experiment = load_agent(found, float(temperature) or 1.0)
         self._agent = self._experiment.policy
         self._device = self._experiment.DEVICE
         if self._device.type == "cpu":
@@ -128,13 +129,6 @@ class MetamonPolicy:
         (self._blank,) = take(self._hidden, 1)
         self._memories: dict[str, Memory] = {}
         spare_the_collector()
-
-    @staticmethod
-    def weights(model: str, checkpoint: int | str | None = None, **_: object) -> Path:
-        """The file that the network comes from, fetched where it is not here yet."""
-        found = find_model(model)
-        epoch = found.default_checkpoint if checkpoint is None else int(checkpoint)
-        return checkpoint_file(model, found, epoch)
 
     def begin(self, battle_id: str) -> None:
         space = self._model.observation_space

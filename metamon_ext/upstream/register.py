@@ -16,7 +16,7 @@ from metamon_ext.upstream.gin_files import only_bindings_of
 OBSERVATION_SPACES = {
     "ExpandedMatchupObservationSpace": "metamon_ext.upstream.observations",
 }
-"""Class -> the module that has it. One line more is one name more for `--obs_space`."""
+"""Class -> its module. One more line is one more name for `--obs_space`."""
 
 
 def register() -> None:

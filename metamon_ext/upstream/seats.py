@@ -1,15 +1,63 @@
-"""Who of Metamon can sit in a seat of the arena, by name."""
+"""Who of Metamon can sit in a seat of the arena, by name. Nothing here imports Metamon or torch."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from metamon.baselines import ALL_BASELINES
-
-from metamon_ext.arena.policy import HEURISTICS, Policy
+from metamon_ext.arena.policy import Policy
 from metamon_ext.errors import UserError
+from metamon_ext.upstream import catalog
+from metamon_ext.upstream.checkpoints import find_checkpoint
+from metamon_ext.upstream.runs import adopt_command, read_runs, read_save_dirs
+
+BACKENDS = ("metamon", "pokeagent", "poke-env")
+"""Metamon's `battle_backend`s."""
+
+
+class MetamonModel:
+    """Builds the policy that plays a Metamon model: see `metamon_ext.upstream.policy`."""
+
+    def __new__(  # type: ignore[misc]
+        cls,
+        model: str,
+        checkpoint: int | str | None = None,
+        temperature: float | str = 1.0,
+        battle_backend: str | None = None,
+    ) -> Policy:
+        policy = importlib.import_module("metamon_ext.upstream.policy").MetamonPolicy
+        return policy(model, checkpoint, temperature, battle_backend)
+
+    @staticmethod
+    def check(
+        model: str,
+        checkpoint: int | str | None = None,
+        temperature: float | str = 1.0,
+        battle_backend: str | None = None,
+    ) -> None:
+        """Raise UserError or ValueError for values that `MetamonPolicy` does not take."""
+        if checkpoint is not None and not str(checkpoint).isdecimal():
+            raise ValueError(f"checkpoint={checkpoint} is not the number of an epoch")
+        if not 0 <= float(temperature) < float("inf"):
+            raise ValueError(f"temperature={temperature} is not a number of at least 0")
+        if battle_backend not in (None, *BACKENDS):
+            raise ValueError(f"battle_backend={battle_backend} is none of {', '.join(BACKENDS)}")
+        find_checkpoint(model, None if checkpoint is None else int(checkpoint))
+
+    @staticmethod
+    def weights(model: str, checkpoint: int | str | None = None, **_: object) -> Path:
+        """The file of the network, downloaded if it is not here yet."""
+        return find_checkpoint(model, None if checkpoint is None else int(checkpoint)).weights()
+
+
+class MetamonBaseline:
+    """Builds the policy that plays one of Metamon's baselines."""
+
+    def __new__(cls, baseline: str) -> Policy:  # type: ignore[misc]
+        return importlib.import_module("metamon_ext.upstream.baselines").BaselinePolicy(baseline)
 
 
 def find_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
@@ -17,39 +65,38 @@ def find_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
 
     Raises UserError for a name that is neither a baseline's nor a model's.
     """
-    if name in ALL_BASELINES:
-        from metamon_ext.upstream.baselines import BaselinePolicy
-
-        return BaselinePolicy, {"baseline": name}
-    if not _has_cache():
-        raise UserError(
-            f"unknown policy {name!r}: it is none of {', '.join([*HEURISTICS, *ALL_BASELINES])}; "
-            "if it is a model, set METAMON_CACHE_DIR first, as Metamon needs it"
-        )
-    from metamon_ext.upstream.models import find_model
-    from metamon_ext.upstream.policy import MetamonPolicy
-
-    find_model(name)
-    return MetamonPolicy, {"model": name}
+    if name in catalog.baselines():
+        return MetamonBaseline, {"baseline": name}
+    _need_cache_folder()
+    return MetamonModel, {"model": name}
 
 
-def describe() -> dict[str, Any]:
-    """For `metamon-ext models`: names by kind, and the runs that say nothing of themselves.
+def describe(save_dir: Path | None) -> dict[str, Any]:
+    """For `metamon-ext models`: names by kind, and the runs that have no record.
+
+    Args:
+        save_dir: where the runs are; None for the usual folders.
 
     Raises UserError where METAMON_CACHE_DIR is not set, without which no model can be imported.
     """
-    if not _has_cache():
-        raise UserError("set METAMON_CACHE_DIR to a folder for Metamon's data and models")
-    from metamon_ext.upstream import models
-
-    own = models.register_checkpoints()
+    _need_cache_folder()
+    save_dirs = [save_dir] if save_dir else read_save_dirs()
+    usual = save_dirs == read_save_dirs()
+    runs = read_runs(save_dirs)
+    names = [
+        f"{name}_Epoch{epoch}" if usual else f"{run.folder}?checkpoint={epoch}"
+        for name, run in runs.items()
+        for epoch in run.epochs
+    ]
     return {
-        "baselines": list(ALL_BASELINES),
-        "models": sorted(set(models.ALL_PRETRAINED_MODELS) - set(own)),
-        "checkpoints": own,
-        "unrecorded_runs": [str(r.folder) for r in models.read_runs().values() if not r.record],
+        "baselines": list(catalog.baselines()),
+        "models": sorted(catalog.released_models()),
+        "checkpoints": names,
+        "save_dirs": [str(folder) for folder in save_dirs],
+        "unrecorded_runs": {str(r.folder): adopt_command(r) for r in runs.values() if r.unrecorded},
     }
 
 
-def _has_cache() -> bool:
-    return bool(os.environ.get("METAMON_CACHE_DIR"))
+def _need_cache_folder() -> None:
+    if not os.environ.get("METAMON_CACHE_DIR"):
+        raise UserError("METAMON_CACHE_DIR is not set. Set it to a folder for Metamon's models.")

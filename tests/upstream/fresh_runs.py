@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from metamon.rl.pretrained import PretrainedModel
 
-from metamon_ext.upstream.models import RECORD, Run, _model_class
-from metamon_ext.upstream.policy import load_agent
+from metamon_ext.upstream.adopt import describe
+from metamon_ext.upstream.models import model_arguments
+from metamon_ext.upstream.policy import fresh_agent
+from metamon_ext.upstream.register import register_spaces
+from metamon_ext.upstream.runs import GIN_FILES, Run
 
 TRANSFORMER = """
 import amago.nets.actor_critic
@@ -48,15 +51,32 @@ def fresh_run(
 ) -> Path:
     """A run whose checkpoints were never trained. Returns its folder."""
     folder = save_dir / name
-    weights = folder / "ckpts" / "policy_weights"
-    weights.mkdir(parents=True)
-    (folder / RECORD).write_text(json.dumps(record))
-    run = Run(folder, record)
+    run = empty_run(folder, record)
+    register_spaces()
+    paths = {part: str(folder.resolve() / file) for part, file in GIN_FILES.items()}
+    arguments = model_arguments(describe(None, record) | paths, name)
     torch.manual_seed(seed)
     for epoch in epochs:
-        agent = load_agent(name, _model_class(run, 0)(), 0, temperature=1.0)
-        torch.save(agent.policy.state_dict(), weights / f"policy_epoch_{epoch}.pt")
+        model = PretrainedModel(model_name=name, hf_cache_dir=str(folder / "cache"), **arguments)
+        policy = fresh_agent(model, folder / "x" / "x" / "x" / "x", name).policy
+        torch.save(policy.state_dict(), run.weights(epoch))
+        run.write_record(epoch, describe(None, record))
     return folder
+
+
+def empty_run(folder: Path, record: dict[str, Any] | None, *epochs: int) -> Run:
+    """A run whose checkpoints are empty files."""
+    run = Run(folder)
+    run.weights_folder.mkdir(parents=True)
+    for epoch in epochs:
+        run.weights(epoch).touch()
+    if record is not None:
+        content = describe(None, record)
+        for part, file in GIN_FILES.items():
+            (folder / file).write_text(content["gin"][part])
+        for epoch in epochs:
+            run.write_record(epoch, content)
+    return run
 
 
 def transformer_record(folder: Path) -> dict[str, Any]:

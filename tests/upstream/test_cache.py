@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import shutil
 import tarfile
@@ -28,8 +27,11 @@ from metamon_ext.data.trajectory import read_trajectory, trajectory_files, write
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.cache import MetamonFeaturizer
 from metamon_ext.upstream.cached_dataset import CachedDataset, cached_dataset
-from metamon_ext.upstream.finetune import build_parser, make_dataset
+from metamon_ext.upstream.catalog import released_models
+from metamon_ext.upstream.finetune import make_dataset
+from metamon_ext.upstream.finetune_config import FinetuneConfig, parse_config
 from metamon_ext.upstream.register import register_spaces, registered_name
+from metamon_ext.upstream.training_data import describe_data
 from tests.upstream.helpers import copy_battles
 
 register_spaces()
@@ -257,9 +259,9 @@ def test_weights_that_do_not_fit_are_refused(cache: Path, weights: list[float]) 
 class TestFinetune:
     """`metamon-ext finetune --cached`."""
 
-    def arguments(self, *more: object) -> argparse.Namespace:
+    def config(self, *more: object) -> FinetuneConfig:
         words = ["--finetune_from_model", "Minikazam", "--run_name", "r", "--save_dir", "d"]
-        return build_parser().parse_args([*words, *map(str, more)])
+        return parse_config([*words, *map(str, more)])
 
     def test_the_caches_take_the_place_of_files(self, cache: Path, battles: Path) -> None:
         model = Minikazam()
@@ -272,17 +274,24 @@ class TestFinetune:
         )
         folder = cache.with_name("minikazam.mmap")
         build(battles, folder, MetamonFeaturizer.named(*names))
-        dataset = make_dataset(self.arguments("--cached", folder), model, reward)
+        dataset = make_dataset(self.config("--cached", folder), model, reward)
         wanted = metamons(battles, dataset, *names)
         for ours, theirs in zip(batches(dataset), batches(wanted), strict=True):
             assert_same(ours, theirs)
         with pytest.raises(UserError, match="a cache of something else"):
-            make_dataset(self.arguments("--cached", cache), model, reward)
+            make_dataset(self.config("--cached", cache), model, reward)
+
+    def test_a_cache_for_another_model_is_refused_before_metamon_is_loaded(
+        self, cache: Path
+    ) -> None:
+        parts = released_models()["Minikazam"].parts
+        with pytest.raises(UserError, match=r"was built for the observation_space .*cache build"):
+            describe_data(self.config("--cached", cache), parts)
 
     def test_flags_that_would_be_ignored_are_refused(self, cache: Path) -> None:
-        args = self.arguments("--cached", cache, "--formats", "gen1ou")
-        with pytest.raises(UserError, match="--cached takes the place of --formats"):
-            make_dataset(args, Minikazam(), None)
+        config = self.config("--cached", cache, "--formats", "gen1ou")
+        with pytest.raises(UserError, match="--cached and --formats exclude each other"):
+            describe_data(config, {})
 
 
 def test_by_name_in_a_gin_file(cache: Path) -> None:

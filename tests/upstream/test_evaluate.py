@@ -13,7 +13,7 @@ import pytest
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.upstream.evaluate import EVAL_TYPES, policy_name, tabulate
+from metamon_ext.upstream.evaluate import EVAL_TYPES, policy_name, share, tabulate
 from tests.upstream.fresh_runs import RNN, fresh_run
 
 Schedule = Callable[..., list[BattleSpec]]
@@ -38,14 +38,15 @@ def test_scores_come_with_intervals(work: Path) -> None:
     answer = call(
         work,
         *("evaluate", "--agent", "run_Epoch1", "--baselines", "RandomBaseline", "Grunt"),
-        *("--gens", 1, "--total_battles", 8, "--checkpoints", 1, "--workers", 1, "--json"),
+        *("--gens", 1, "--total_battles", 9, "--checkpoints", 1, "--workers", 1, "--json"),
     )
     assert answer.returncode == 0, answer.stderr
     scores = json.loads(answer.stdout)["scores"]
     assert [score["baseline"] for score in scores] == ["RandomBaseline", "Grunt"]
-    for score in scores:
+    assert answer.stderr == ""
+    for score, battles in zip(scores, (5, 4), strict=True):
         assert score["agent"] == "run_Epoch1?checkpoint=1"
-        assert score["wins"] + score["losses"] + score["ties"] == 4
+        assert score["wins"] + score["losses"] + score["ties"] == battles
         assert score["low"] <= score["win_rate"] <= score["high"]
         assert score["unfinished"] == score["invalid_actions"] == 0
 
@@ -53,15 +54,22 @@ def test_scores_come_with_intervals(work: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("--agent", "run_Epoch2"), "no policy_epoch_2.pt, only epochs 1"),
-        (("--agent", "run_Epoch1", "--baselines", "Nobody"), "nothing is called 'Nobody'"),
+        (("--agent", "run_Epoch2"), "runs/run has no checkpoint 2. It has 1."),
+        (("--agent", "run_Epoch1", "--baselines", "Nobody"), "Unknown policy 'Nobody'."),
+        (("--agent", "run_Epoch1", "--total_battles", 3), "3 is fewer than the 6 baselines"),
         (("--agent", "run_Epoch1", "--formats", "doubles"), "unknown battle format"),
     ],
 )
 def test_bad_input_is_one_line(work: Path, args: tuple[str, ...], says: str) -> None:
     answer = call(work, "evaluate", *args)
     assert answer.returncode == 2
-    assert says in answer.stderr.splitlines()[-1]
+    (line,) = answer.stderr.splitlines()
+    assert says in line
+
+
+def test_exactly_as_many_battles_are_played_as_are_asked_for() -> None:
+    assert share(10, 2) == [5, 5]
+    assert share(11, 3) == [4, 4, 3]
 
 
 def test_wins_are_counted_for_the_agent_whatever_its_seat(schedule: Schedule) -> None:

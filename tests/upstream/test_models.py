@@ -6,21 +6,26 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from metamon.rl.pretrained import ALL_PRETRAINED_MODELS, get_pretrained_model
 
-from metamon_ext.arena.policy import identify
+from metamon_ext.arena.policy import identify, make_policy, parse_policy
 from metamon_ext.cli import main
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.rewards import WinLossReward
-from metamon_ext.upstream.models import RECORD, find_model, register_checkpoints
+from metamon_ext.upstream.adopt import describe as describe_adopted
+from metamon_ext.upstream.checkpoints import find_checkpoint
+from metamon_ext.upstream.models import find_model, register_checkpoints
 from metamon_ext.upstream.policy import load_agent
+from metamon_ext.upstream.runs import Run
 from metamon_ext.upstream.seats import describe
-from tests.upstream.fresh_runs import RNN, fresh_run
+from tests.upstream.fresh_runs import RNN, empty_run, fresh_run
+
+Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -33,17 +38,6 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ALL_PRETRAINED_MODELS.update(known)
 
 
-def empty_run(folder: Path, record: dict[str, object] | None, *epochs: int) -> Path:
-    """A run whose checkpoints are empty files."""
-    weights = folder / "ckpts" / "policy_weights"
-    weights.mkdir(parents=True)
-    for epoch in epochs:
-        (weights / f"policy_epoch_{epoch}.pt").touch()
-    if record is not None:
-        (folder / RECORD).write_text(json.dumps(record))
-    return folder
-
-
 def test_every_checkpoint_is_a_model_of_metamons(working_directory: Path) -> None:
     empty_run(Path("runs/first"), RNN, 2, 10)
     empty_run(Path("runs/second"), RNN, 4)
@@ -52,19 +46,30 @@ def test_every_checkpoint_is_a_model_of_metamons(working_directory: Path) -> Non
     assert set(names) <= set(ALL_PRETRAINED_MODELS)
     model = get_pretrained_model("first_Epoch10")
     assert model.default_checkpoint == 10
-    path = Path(model.get_path_to_checkpoint(10))
-    assert path == working_directory / "runs/first/ckpts/policy_weights/policy_epoch_10.pt"
     assert type(model.reward_function).__name__ == "AggressiveShapedReward"
-    assert describe()["checkpoints"] == names
+    assert describe(None)["checkpoints"] == names
 
 
-def test_the_weights_are_those_of_the_file(working_directory: Path) -> None:
-    folder = fresh_run(Path("runs"), "run", RNN, epochs=(1, 2))
-    for epoch in (1, 2):
+def test_the_weights_are_those_of_the_file() -> None:
+    """Of epoch 0 too, whose weights Metamon would leave at random."""
+    folder = fresh_run(Path("runs"), "run", RNN, epochs=(0, 2))
+    for epoch in (0, 2):
         saved = torch.load(folder / f"ckpts/policy_weights/policy_epoch_{epoch}.pt")
-        model = find_model(f"run_Epoch{epoch}")
-        loaded = load_agent("run", model, None, 1.0).policy.state_dict()
+        loaded = load_agent(find_checkpoint(f"run_Epoch{epoch}")).policy.state_dict()
         assert all(torch.equal(saved[key], loaded[key]) for key in saved)
+        metamons = find_model(f"run_Epoch{epoch}").initialize_agent().policy.state_dict()
+        assert all(torch.equal(saved[key], metamons[key]) for key in saved)
+
+
+def test_the_path_of_a_run_is_a_policy(working_directory: Path) -> None:
+    empty_run(Path("elsewhere/run"), RNN, 1, 2)
+    for path in ("elsewhere/run", str(working_directory / "elsewhere" / "run")):
+        assert find_checkpoint(path).epoch == 2
+        assert find_checkpoint(path, 1).epoch == 1
+        _, options = parse_policy(f"{path}?checkpoint=1")
+        assert options == {"model": path, "checkpoint": "1"}
+        with pytest.raises(UserError, match=r"elsewhere/run has no checkpoint 3\. It has 1, 2\."):
+            parse_policy(f"{path}?checkpoint=3")
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
@@ -99,26 +104,26 @@ def test_weights_that_cannot_be_loaded_are_named() -> None:
 
 
 def test_what_a_record_leaves_out_comes_from_the_base_model() -> None:
-    empty_run(Path("runs/tuned"), {"base_model": "Minikazam", "reward_function": None}, 1)
-    again = {"base_model": "tuned_Epoch1", "reward_function": "WinLossReward"}
-    empty_run(Path("runs/twice"), again, 1)
-    base, tuned, twice = map(find_model, ("Minikazam", "tuned_Epoch1", "twice_Epoch1"))
-    for model in (tuned, twice):
-        assert model.model_gin_config_path == base.model_gin_config_path
-        assert model.train_gin_config_path == base.train_gin_config_path
-        assert model.battle_backend == base.battle_backend == "pokeagent"
-        assert model.gin_overrides.keys() == base.gin_overrides.keys()
-        assert model.tokenizer.name == base.tokenizer.name
-        theirs = base.observation_space.base_obs_space
-        assert type(model.observation_space.base_obs_space) is type(theirs)
-    assert type(tuned.reward_function) is type(base.reward_function)
-    assert isinstance(twice.reward_function, WinLossReward)
+    base = find_model("Minikazam")
+    content = describe_adopted("Minikazam", {"reward_function": "WinLossReward"})
+    run = empty_run(Path("runs/tuned"), None, 1)
+    for part, file in (("model_gin_config", "model.gin"), ("train_gin_config", "train.gin")):
+        (run.folder / file).write_text(content["gin"][part])
+    run.write_record(1, content)
+    again = describe_adopted("tuned_Epoch1", {})
+    assert again["released_model"] == "Minikazam"
+    model = find_model("tuned_Epoch1")
+    assert model.battle_backend == base.battle_backend == "pokeagent"
+    assert model.gin_overrides.keys() == base.gin_overrides.keys()
+    assert model.tokenizer.name == base.tokenizer.name
+    theirs = base.observation_space.base_obs_space
+    assert type(model.observation_space.base_obs_space) is type(theirs)
+    assert isinstance(model.reward_function, WinLossReward)
 
 
-def test_a_yaml_file_tells_of_runs_that_have_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    empty_run(Path("elsewhere/old"), None, 3)
-    text = "save_dirs: [elsewhere]\nruns:\n  old:\n    base_model: Minikazam\n"
-    Path("metamon_ext_models.yaml").write_text(text)
+def test_a_yaml_file_lists_the_folders_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty_run(Path("elsewhere/old"), RNN, 3)
+    Path("metamon_ext_models.yaml").write_text("save_dirs: [elsewhere]")
     assert register_checkpoints() == ["old_Epoch3"]
     Path("my.yaml").write_text("save_dirs: [nowhere]\n")
     monkeypatch.setenv("METAMON_EXT_MODELS", "my.yaml")
@@ -136,7 +141,7 @@ def test_two_runs_of_one_name_are_an_error() -> None:
     empty_run(Path("a/run"), RNN, 1)
     empty_run(Path("b/run"), RNN, 2)
     Path("metamon_ext_models.yaml").write_text("save_dirs: [a, b]\n")
-    with pytest.raises(UserError, match="two runs are called run: a/run and b/run"):
+    with pytest.raises(UserError, match="Two runs are called run: a/run and b/run"):
         register_checkpoints()
 
 
@@ -151,46 +156,71 @@ def test_a_run_that_took_the_place_of_another_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "name", "says"),
+    ("name", "says"),
     [
-        (RNN, "run_Epoch9", r"no policy_epoch_9.pt, only epochs 1, 2"),
-        (RNN, "other_Epoch1", r"nothing is called 'other_Epoch1'"),
-        (None, "run_Epoch1", r"nothing says how runs/run was trained; it lacks metamon_ext.json"),
-        ({"base_model": "Nobody"}, "run_Epoch1", r"nothing is called 'Nobody'"),
-        ({"tokenizer": "x"}, "run_Epoch1", r"lacks model_gin_config, train_gin_config, reward"),
-        (RNN | {"tokenizer": "x"}, "run_Epoch1", r"the tokenizer x, which is not here"),
-        (RNN | {"reward_function": "x"}, "run_Epoch1", r"the reward_function x, which is not"),
-        (RNN | {"model_gin_config": "x.gin"}, "run_Epoch1", r"the model_gin_config x.gin, which"),
+        ("run_Epoch9", r"runs/run has no checkpoint 9\. It has 1, 2\."),
+        ("run", r"Unknown policy 'run'\. Did you mean 'run_Epoch2'\? Run metamon-ext models"),
+        ("runn_Epoch2", r"Unknown policy 'runn_Epoch2'\. Did you mean 'run_Epoch2'\?"),
+        ("minikazm", r"Unknown policy 'minikazm'\. Did you mean 'Minikazam'\?"),
+        ("Gruntt", r"Unknown policy 'Gruntt'\. Did you mean 'Grunt'\?"),
+        ("theirs_Epoch1", r"has no record .* metamon-ext adopt runs/theirs --base_model MODEL "),
+        ("run_Epoch1?temp=1", r"has no option 'temp'. It takes checkpoint, temperature, battle_b"),
+        ("run_Epoch1?temperature=-1", r"temperature=-1 is not a number of at least 0"),
+        ("run_Epoch1?temperature=x", r"could not convert string to float"),
+        ("run_Epoch1?checkpoint=x", r"checkpoint=x is not the number of an epoch"),
+        ("run_Epoch1?battle_backend=x", r"battle_backend=x is none of metamon, pokeagent, poke-e"),
+        ("Grunt?temperature=1", r"has no option 'temperature'. It takes none"),
+        ("random?temperature=1", r"has no option 'temperature'. It takes epsilon"),
     ],
 )
-def test_a_name_that_misses_something_says_what(
-    record: dict[str, object] | None, name: str, says: str
-) -> None:
-    empty_run(Path("runs/run"), record, 1, 2)
+def test_a_name_that_misses_something_says_what(name: str, says: str) -> None:
+    empty_run(Path("runs/run"), RNN, 1, 2)
+    empty_run(Path("runs/theirs"), None, 1)
     with pytest.raises(UserError, match=says):
-        find_model(name)
+        parse_policy(name)
+
+
+@pytest.mark.parametrize("part", ["observation_space", "tokenizer", "action_space"])
+def test_a_part_that_is_not_here_is_named(part: str) -> None:
+    empty_run(Path("runs/run"), RNN | {part: "x"}, 1)
+    with pytest.raises(UserError, match=f"runs/run was trained with the {part} x, which is not"):
+        find_model("run_Epoch1")
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[1, 2]", "is not a table of models"),
-        ("runs: {lost: {base_model: Minikazam}}", "tells of lost, which has no checkpoints"),
-        ("runs: {run: {base: Minikazam}}", "run has no field base: use base_model"),
+        ("[1, 2]", "is not a list of folders"),
+        ("save_dirs: 3", "is not a list of folders"),
+        ("runs: {run: {base_model: Minikazam}}", "unknown key 'runs'.*metamon-ext adopt"),
     ],
 )
 def test_a_yaml_file_with_a_mistake_is_one_line(text: str, says: str) -> None:
-    empty_run(Path("runs/run"), None, 1)
     Path("metamon_ext_models.yaml").write_text(text)
     with pytest.raises(UserError, match=says):
         register_checkpoints()
 
 
 def test_a_broken_record_is_one_line() -> None:
-    empty_run(Path("runs/run"), None, 1)
-    (Path("runs/run") / RECORD).write_text("{")
-    with pytest.raises(UserError, match="not a record of a run"):
-        register_checkpoints()
+    run = empty_run(Path("runs/run"), RNN, 1)
+    run.record_file(1).write_text("{")
+    with pytest.raises(UserError, match=r"policy_epoch_1.json is damaged. Write it again"):
+        find_model("run_Epoch1")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"PK\3\4" + b"x" * 1000, r"is damaged or cut off \(1,004 bytes\)"),
+        (b"hello", r"is damaged or cut off"),
+    ],
+)
+def test_damaged_weights_are_named_before_anything_is_loaded(content: bytes, says: str) -> None:
+    run = empty_run(Path("runs/run"), RNN, 1)
+    run.weights(1).write_bytes(content)
+    with pytest.raises(UserError, match=f"policy_epoch_1.pt {says}"):
+        identify("run_Epoch1")
 
 
 def test_metamons_evaluation_knows_the_names(repository: Path) -> None:
@@ -201,17 +231,73 @@ def test_metamons_evaluation_knows_the_names(repository: Path) -> None:
     assert "run_Epoch7" in answer.stdout, answer.stderr
 
 
-def test_without_a_run_the_list_says_where_it_looked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_run_the_list_says_where_it_looked(capsys: Output) -> None:
     assert main(["models"]) == 0
     said = capsys.readouterr().out
-    assert "none in runs: metamon-ext finetune --save_dir runs" in said
+    assert "none: metamon-ext finetune --save_dir runs" in said
     assert "metamon_ext_models.yaml" in said
 
 
-def test_weights_that_cannot_be_fetched_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(**_: object) -> str:
-        raise LocalEntryNotFoundError("no\ninternet")
+def test_the_list_looks_where_it_is_asked_to(capsys: Output) -> None:
+    empty_run(Path("elsewhere/run"), RNN, 1)
+    empty_run(Path("elsewhere/theirs"), None, 1)
+    assert main(["models", "--save_dir", "elsewhere"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "  elsewhere/run?checkpoint=1" in said
+    assert any(line.startswith("  metamon-ext adopt elsewhere/theirs ") for line in said)
+    parse_policy("elsewhere/run?checkpoint=1")
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
-    with pytest.raises(UserError, match="checkpoint 40 of Minikazam cannot be fetched: no intern"):
-        identify("Minikazam")
+
+def test_weights_that_cannot_be_downloaded_are_one_line(here: Path) -> None:
+    says = r"Checkpoint 41 of Minikazam is not here and cannot be downloaded \(offline\)\. Here: 40"
+    with pytest.raises(UserError, match=says):
+        identify("Minikazam?checkpoint=41")
+
+
+def test_a_run_of_metamons_own_is_adopted(
+    workplace: Path, here: Path, finetune: Callable[..., int], capsys: Output
+) -> None:
+    """The command that the refusal prints does it."""
+    assert finetune("theirs", epochs=1, train_gin_config="binary_advantage") == 0
+    folder = Path("runs/theirs")  # as metamon.rl.finetune_from_hf leaves it
+    for path in (*folder.glob("*.*"), *folder.rglob("policy_epoch_*.json")):
+        path.unlink()
+    with pytest.raises(UserError, match="has no record of how it was trained") as refused:
+        identify("theirs_Epoch0")
+    command = str(refused.value).partition("metamon-ext ")[2].split()
+    assert command == [
+        *("adopt", "runs/theirs", "--base_model", "Minikazam"),
+        *("--train_gin_config", "GIN", "--reward_function", "AggressiveShapedReward"),
+    ]
+    command[command.index("GIN")] = "binary_advantage"
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Recorded: theirs_Epoch0"
+    assert identify("theirs_Epoch0")["sha256"] == Run(folder).record(0)["sha256"]
+    make_policy("theirs_Epoch0")
+
+
+def test_a_run_is_adopted_only_as_what_its_weights_fit(
+    here: Path, finetune: Callable[..., int], capsys: Output
+) -> None:
+    assert finetune("theirs", epochs=1, train_gin_config="damped_conservative") == 0
+    for path in (*Path("runs/theirs").glob("*.*"), *Path("runs").rglob("policy_epoch_*.json")):
+        path.unlink()
+    capsys.readouterr()
+    assert main(["adopt", "runs/theirs", "--base_model", "Minikazam"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "do not fit the network of its gin files, e.g. Unexpected key" in line
+    assert Run(Path("runs/theirs")).epochs == []
+    assert main(["adopt", "runs/theirs", "--base_model", "Minikazm"]) == 2
+    assert "Did you mean 'Minikazam'?" in capsys.readouterr().err
+    assert main(["adopt", "runs/theirs", "--model_gin_config", "minikazam"]) == 2
+    assert "Without --base_model these are needed: --train_gin" in capsys.readouterr().err
+
+
+def test_a_run_of_an_earlier_version_is_adopted_by_its_record() -> None:
+    run = empty_run(Path("runs/old"), None, 1)
+    (run.folder / "metamon_ext.json").write_text(
+        json.dumps({"base_model": "Minikazam", "reward_function": "BinaryReward", "run_name": "x"})
+    )
+    says = r"metamon-ext adopt runs/old --base_model Minikazam --reward_function BinaryReward$"
+    with pytest.raises(UserError, match=says):
+        find_checkpoint("old_Epoch1")

@@ -1,0 +1,182 @@
+"""What Metamon registers by name, read from its source text.
+
+Importing Metamon takes several seconds and brings torch with it. A name is checked, and the file of
+a checkpoint found, long before that.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from metamon_ext.errors import UserError
+from metamon_ext.spaces.reward_functions import REWARD_FUNCTIONS
+
+PARTS = (
+    "model_gin_config",
+    "train_gin_config",
+    "reward_function",
+    "observation_space",
+    "action_space",
+    "tokenizer",
+    "battle_backend",
+)
+"""What Metamon builds a model from, by name: arguments of its `PretrainedModel`."""
+
+
+@dataclass(frozen=True)
+class ReleasedModel:
+    """A model of `metamon.rl.pretrained`.
+
+    `folder` is its folder on the Hugging Face hub, None where the source does not say it plainly.
+    `parts` has the names in `PARTS`.
+    """
+
+    name: str
+    folder: str | None
+    default_checkpoint: int
+    parts: dict[str, Any]
+
+
+@cache
+def metamon_folder() -> Path:
+    """The folder of the package. Raises UserError where Metamon is not installed."""
+    spec = importlib.util.find_spec("metamon")
+    for folder in (spec and spec.submodule_search_locations) or []:
+        if Path(folder, "rl", "pretrained.py").is_file():  # PyPI has another package of this name
+            return Path(folder)
+    raise UserError("Metamon is not installed here. Run this in Metamon's environment.")
+
+
+def training_folder() -> Path:
+    """Metamon's gin files for training."""
+    return metamon_folder() / "rl" / "configs" / "training"
+
+
+def models_folder() -> Path:
+    """Metamon's gin files for models."""
+    return metamon_folder() / "rl" / "configs" / "models"
+
+
+@cache
+def released_models() -> dict[str, ReleasedModel]:
+    """Every model that `metamon.rl.pretrained` registers, by name."""
+    tree = _parse("rl/pretrained.py")
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    defaults = _defaults(classes["PretrainedModel"])
+    models = {}
+    for node in classes.values():
+        for name in _registered(node, "pretrained_model"):
+            given = defaults | _super_arguments(node)
+            parts = {part: given.get(part) for part in PARTS}
+            models[name] = ReleasedModel(
+                name, given.get("model_name"), given.get("default_checkpoint", 40), parts
+            )
+    return models
+
+
+@cache
+def baselines() -> tuple[str, ...]:
+    """The names of `metamon.baselines`."""
+    files = sorted((metamon_folder() / "baselines").rglob("*.py"))
+    return tuple(n for file in files for n in _registrations(_read(file), "register_baseline"))
+
+
+@cache
+def reward_functions() -> tuple[str, ...]:
+    """Metamon's reward functions and ours."""
+    theirs = _registrations(_parse("interface.py"), "register_reward_function")
+    return (*theirs, *REWARD_FUNCTIONS)
+
+
+@cache
+def battle_formats() -> tuple[str, ...]:
+    """The formats that Metamon has data for."""
+    return tuple(_constant(_parse("config.py"), "SUPPORTED_BATTLE_FORMATS"))
+
+
+@cache
+def self_play_subsets() -> tuple[str, ...]:
+    """Metamon's self-play datasets."""
+    return tuple(_constant(_parse("data/download.py"), "SELF_PLAY_SUBSETS"))
+
+
+@cache
+def self_play_formats() -> tuple[str, ...]:
+    """The formats of Metamon's self-play datasets."""
+    return tuple(_constant(_parse("data/download.py"), "SELF_PLAY_FORMATS"))
+
+
+def did_you_mean(name: str, known: tuple[str, ...] | list[str]) -> str:
+    """` Did you mean 'x'?`, or nothing where no known name is near."""
+    by_lower = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    near = near or [one for one in by_lower if one.startswith(name.lower())][:1]
+    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def _parse(path: str) -> ast.Module:
+    return _read(metamon_folder() / path)
+
+
+@cache
+def _read(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError) as error:
+        raise UserError(f"Cannot read {file}: {error}. Run metamon-ext doctor.") from None
+
+
+def _registrations(tree: ast.Module, decorator: str) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield from _registered(node, decorator)
+
+
+def _registered(node: ast.ClassDef, decorator: str) -> Iterator[str]:
+    """The name under which `@decorator()` or `@decorator("Name")` registers a class."""
+    for call in node.decorator_list:
+        if isinstance(call, ast.Call) and getattr(call.func, "id", None) == decorator:
+            first = call.args[0] if call.args else None
+            yield first.value if isinstance(first, ast.Constant) else node.name  # type: ignore[misc]
+
+
+def _super_arguments(node: ast.ClassDef) -> dict[str, Any]:
+    """The plain arguments of the first `super().__init__(...)` of a class."""
+    for call in ast.walk(node):
+        is_init = isinstance(call, ast.Call) and getattr(call.func, "attr", None) == "__init__"
+        if is_init and isinstance(call, ast.Call):
+            return _plain((one.arg, one.value) for one in call.keywords if one.arg)
+    return {}
+
+
+def _defaults(node: ast.ClassDef) -> dict[str, Any]:
+    """The plain defaults of a class's `__init__`."""
+    init = next(n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    arguments = init.args.args[-len(init.args.defaults) :]
+    pairs = zip((one.arg for one in arguments), init.args.defaults, strict=True)
+    return _plain(pairs)
+
+
+def _plain(pairs: Any) -> dict[str, Any]:
+    """Constants as they are, and `get_reward_function("Name")` and its like as the name."""
+    values = {}
+    for name, value in pairs:
+        if isinstance(value, ast.Call) and len(value.args) == 1:
+            value = value.args[0]
+        if isinstance(value, ast.Constant):
+            values[name] = value.value
+    return values
+
+
+def _constant(tree: ast.Module, name: str) -> Any:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name:
+            return ast.literal_eval(node.value)
+    raise UserError(f"Metamon has no {name}. Run metamon-ext doctor.")
