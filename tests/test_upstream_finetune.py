@@ -180,7 +180,7 @@ def test_a_run_folder_is_one_process_at_a_time(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     with (
         open_run(plan),
-        pytest.raises(UserError, match="another run is at work on it"),
+        pytest.raises(UserError, match="in use by another run"),
         open_run(plan),
     ):
         pass
