@@ -20,12 +20,13 @@ from metamon_ext.cli import main
 for words in json.loads(sys.argv[1]):
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(said):
         code = main(words)
-    print(json.dumps([code, said.getvalue(), [name for name in sys.argv[2:] if name in sys.modules]]))
+    loaded = [name for name in sys.argv[2:] if name in sys.modules]
+    print(json.dumps([code, said.getvalue(), loaded]))
 """
 
 
 def answers(workplace: Path, cwd: Path, *commands: list[str]) -> list[tuple[int, str, list[str]]]:
-    """Exit code, output and the heavy packages that are loaded after each command, in one process."""
+    """For each command, in one process: its exit code and output, and what is loaded after it."""
     answer = run(workplace, "-c", SCRIPT, json.dumps(commands), *HEAVY, cwd=cwd)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
@@ -35,8 +36,8 @@ def answers(workplace: Path, cwd: Path, *commands: list[str]) -> list[tuple[int,
 def test_wrong_input_is_one_line_before_anything_is_loaded(workplace: Path, here: Path) -> None:
     empty_run(Path("runs/run"), RNN, 1, 2)
 
-    def finetune(**more: object) -> list[str]:
-        return ["finetune", *flags(workplace, "new", save_dir="runs", **more)]
+    def finetune(run_name: str = "new", **more: object) -> list[str]:
+        return ["finetune", *flags(workplace, run_name, **{"save_dir": "runs"} | more)]
 
     wrong = [
         (finetune(run_name=""), "Run name '' is empty"),
