@@ -136,3 +136,11 @@ def test_output_is_given_back_when_the_block_fails(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), print_to(tmp_path / "log.txt"):
         _ = 1 / 0
     assert (sys.stdout, sys.stderr) == streams
+
+
+def test_a_log_on_a_full_disk_stops_nothing() -> None:
+    from metamon_ext.upstream.quiet import print_to
+
+    with print_to(Path("/dev/full")):
+        print("lost", flush=True)
+        print("lost", file=sys.stderr)
