@@ -57,6 +57,14 @@ def test_a_wrong_value_is_one_line(words: tuple[str, ...], says: str) -> None:
     assert says in message and "\n" not in message and ".." not in message.replace("'..'", "")
 
 
+@pytest.mark.parametrize(("epochs", "interval"), [(1, 1), (4, 1), (4, 2), (5, 2), (4, 9), (7, 3)])
+def test_the_last_epoch_is_always_saved(epochs: int, interval: int) -> None:
+    asked = config("--epochs", epochs, "--ckpt_interval", interval)
+    saved = [epoch for epoch in range(epochs) if asked.is_saved(epoch)]
+    assert saved[0] == 0 and saved[-1] == epochs - 1
+    assert asked.checkpoints == len(saved)
+
+
 def test_evaluation_between_epochs_can_be_switched_off() -> None:
     assert list(config().eval_gens) == [1, 2, 3, 4, 9]
     assert list(config("--eval_gens").eval_gens) == []
@@ -258,6 +266,8 @@ def test_too_little_disk_space_is_said_at_once(
     with pytest.raises(UserError, match="Not enough disk space for 10 checkpoints in "):
         refuse_full_disk(make_plan(tmp_path, "--epochs", 10))
     refuse_full_disk(make_plan(tmp_path, "--epochs", 10, "--ckpt_interval", 2))
+    with pytest.raises(UserError, match="for 1000000000 checkpoints"):
+        refuse_full_disk(make_plan(tmp_path, "--epochs", 10**9))
     for epoch in range(9):
         complete(make_plan(tmp_path).run, epoch)
     refuse_full_disk(make_plan(tmp_path, "--epochs", 10))

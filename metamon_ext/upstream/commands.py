@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.errors import UserError
+from metamon_ext.errors import NO_ROOM, UserError, cannot_write
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.checkpoints import run_at
 from metamon_ext.upstream.gin_files import describe, find_gin_file, gin_files
@@ -102,7 +102,12 @@ def run_finetune(args: argparse.Namespace) -> int:
             with print_to(plan.run.folder / LOG) as terminal:
                 from metamon_ext.upstream.finetune import finetune
 
-                finetune(plan, terminal)
+                try:
+                    finetune(plan, terminal)
+                except OSError as error:
+                    if error.errno in NO_ROOM:
+                        raise cannot_write(plan.run.folder, error) from None
+                    raise
     if is_main:
         print(what_next(plan))
     return 0

@@ -77,6 +77,12 @@ class FinetuneConfig:
         """The run's folder."""
         return self.save_dir / self.run_name
 
+    @property
+    def checkpoints(self) -> int:
+        """How many there will be."""
+        last_is_extra = (self.epochs - 1) % self.ckpt_interval != 0
+        return len(range(0, self.epochs, self.ckpt_interval)) + last_is_extra
+
     def is_saved(self, epoch: int) -> bool:
         """Whether there is to be a checkpoint of this epoch."""
         return epoch % self.ckpt_interval == 0 or epoch == self.epochs - 1

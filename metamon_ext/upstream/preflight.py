@@ -139,16 +139,17 @@ def refuse_full_disk(plan: Plan) -> None:
     config, size = plan.config, plan.base_weights.stat().st_size
     if "DampedAgent" in plan.settings["gin"]["train_gin_config"]:
         size *= 2  # the reference policy
-    there = set() if config.overwrite else set(plan.run.epochs)
-    missing = [e for e in range(config.epochs) if config.is_saved(e) and e not in there]
-    needed = size * (len(missing) + STATE_SIZE * STATES_AT_ONCE) if missing else 0
+    there = [] if config.overwrite else plan.run.epochs
+    done = sum(config.is_saved(epoch) for epoch in there if epoch < config.epochs)
+    missing = config.checkpoints - done
+    needed = size * (missing + STATE_SIZE * STATES_AT_ONCE) if missing else 0
     nearest = next(
         one for one in (config.folder, *config.folder.absolute().parents) if one.exists()
     )
     free = shutil.disk_usage(nearest).free
     if free < needed:
         raise UserError(
-            f"Not enough disk space for {len(missing)} checkpoints in {config.folder}: about "
+            f"Not enough disk space for {missing} checkpoints in {config.folder}: about "
             f"{needed / GB:.2g} GB are needed and {free / GB:.2g} GB free. Make room, or write "
             "fewer with --ckpt_interval."
         )

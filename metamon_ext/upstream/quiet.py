@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
+
+
+class _Log(io.TextIOWrapper):
+    """A file of text that nothing depends on: what cannot be written, on a full disk, is lost."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
 @contextmanager
@@ -19,7 +33,11 @@ def print_to(log: Path) -> Iterator[TextIO]:
     sys.stderr.flush()
     streams, descriptors = (sys.stdout, sys.stderr), (os.dup(1), os.dup(2))
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    with open(log, "a", buffering=1, encoding="utf-8") as file, terminal:
+    with (
+        open(log, "ab", buffering=0) as raw,
+        _Log(raw, "utf-8", "backslashreplace", write_through=True) as file,  # type: ignore[arg-type]
+        terminal,
+    ):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         sys.stdout = sys.stderr = file

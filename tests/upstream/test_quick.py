@@ -26,7 +26,7 @@ for words in json.loads(sys.argv[1]):
 
 
 def answers(workplace: Path, cwd: Path, *commands: list[str]) -> list[tuple[int, str, list[str]]]:
-    """Exit code, output and loaded heavy packages after each command, in one process."""
+    """For each command, in one process: its exit code and output, and what is loaded after it."""
     answer = run(workplace, "-c", SCRIPT, json.dumps(commands), *HEAVY, cwd=cwd)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
@@ -36,8 +36,8 @@ def answers(workplace: Path, cwd: Path, *commands: list[str]) -> list[tuple[int,
 def test_wrong_input_is_one_line_before_anything_is_loaded(workplace: Path, here: Path) -> None:
     empty_run(Path("runs/run"), RNN, 1, 2)
 
-    def finetune(**more: object) -> list[str]:
-        return ["finetune", *flags(workplace, "new", save_dir="runs", **more)]
+    def finetune(run_name: str = "new", **more: object) -> list[str]:
+        return ["finetune", *flags(workplace, run_name, **{"save_dir": "runs"} | more)]
 
     wrong = [
         (finetune(run_name=""), "Run name '' is empty"),
@@ -136,3 +136,11 @@ def test_output_is_given_back_when_the_block_fails(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), print_to(tmp_path / "log.txt"):
         _ = 1 / 0
     assert (sys.stdout, sys.stderr) == streams
+
+
+def test_a_log_on_a_full_disk_stops_nothing() -> None:
+    from metamon_ext.upstream.quiet import print_to
+
+    with print_to(Path("/dev/full")):
+        print("lost", flush=True)
+        print("lost", file=sys.stderr)
