@@ -35,7 +35,7 @@ def print_to(log: Path) -> Iterator[TextIO]:
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
     with (
         open(log, "ab", buffering=0) as raw,
-        _Log(raw, "utf-8", "backslashreplace", write_through=True) as file,  # type: ignore[arg-type]
+        _Log(raw, "utf-8", "backslashreplace", write_through=True) as file,
         terminal,
     ):
         os.dup2(file.fileno(), 1)
