@@ -54,14 +54,20 @@ def fresh_run(
     run = empty_run(folder, record)
     register_spaces()
     paths = {part: str(folder.resolve() / file) for part, file in GIN_FILES.items()}
-    arguments = model_arguments(describe(None, record) | paths, name)
+    arguments = model_arguments(content_of(record) | paths, name)
     torch.manual_seed(seed)
     for epoch in epochs:
         model = PretrainedModel(model_name=name, hf_cache_dir=str(folder / "cache"), **arguments)
         policy = fresh_agent(model, folder / "x" / "x" / "x" / "x", name).policy
         torch.save(policy.state_dict(), run.weights(epoch))
-        run.write_record(epoch, describe(None, record))
+        run.write_record(epoch, content_of(record))
     return folder
+
+
+def content_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The full record of a run, from its base model and the parts that differ."""
+    given = dict(record)
+    return describe(given.pop("base_model", None), given)
 
 
 def empty_run(folder: Path, record: dict[str, Any] | None, *epochs: int) -> Run:
@@ -71,7 +77,7 @@ def empty_run(folder: Path, record: dict[str, Any] | None, *epochs: int) -> Run:
     for epoch in epochs:
         run.weights(epoch).touch()
     if record is not None:
-        content = describe(None, record)
+        content = content_of(record)
         for part, file in GIN_FILES.items():
             (folder / file).write_text(content["gin"][part])
         for epoch in epochs:
