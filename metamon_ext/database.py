@@ -105,6 +105,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             with closing(db):
                 yield db
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        if "unable to open" in str(error):
+            raise UserError(f"{path} cannot be read: {in_one_line(error)}") from None
         raise UserError(
             f"{path} is not a results file ({in_one_line(error)}): move it away, or name another "
             "folder"

@@ -79,7 +79,7 @@ def sweep(
                 for players in MATCHUPS
                 for spec in matchup(*players, battles // len(MATCHUPS), battle_format, found, 1)
             ]
-    played = play(specs.values(), WorkerSettings(trajectories=folder), workers)
+    played = play(specs.values(), WorkerSettings(trajectories=folder, stall_seconds=600), workers)
     verdicts |= {name: _judge(name, played[name], folder) for name in specs}
     return [verdicts[name] for name in teams]
 

@@ -180,7 +180,7 @@ def test_battles_that_ended_in_trouble_are_played_again(
     raising = f"tests.arena_policies:RaisingWhile?file={trouble}"
     words = ["play", "--p1", raising, "--p2", "random", "--battles", "4", "--workers", "1"]
     words += ["--output_dir", str(tmp_path / "run"), "--json"]
-    assert main(words) == 0
+    assert main(words) == 1
     assert json.loads(capsys.readouterr().out)["unfinished"] == 4
     trouble.unlink()
     assert main([*words, "--resume"]) == 0

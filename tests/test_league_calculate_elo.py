@@ -20,6 +20,7 @@ from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import ResultStore
 from metamon_ext.cli import main
+from metamon_ext.locks import LOCK
 from tests.test_league_report import Page
 
 HOSTILE = '<script>"$\\alpha$"</script>[red]_x'
@@ -197,6 +198,7 @@ def test_pictures_table_and_page(tournament: Path, capsys: pytest.CaptureFixture
         *pictures,
         "tournament_summary.csv",
         "report.html",
+        LOCK,
     }
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
     assert rows_of(folder / "tournament_summary.csv")[0]["player"] == "always"

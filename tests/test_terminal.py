@@ -55,7 +55,7 @@ def named(tmp_path: Path) -> Path:
     """A folder with two bad files, one of whose names is not even text."""
     folder = tmp_path / "data" / "gen1ou"
     folder.mkdir(parents=True)
-    (folder / "Pokémon_[bold]_:dog:.json").write_text("[]")
+    (folder / "Pokémon_[bold]_:dog:.json").write_text("{}")
     os.close(os.open(os.fsencode(folder) + b"/caf\xe9.json", os.O_CREAT))
     return tmp_path / "data"
 
