@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from metamon_ext.arena import worker
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.play import play_all, summarize
+from metamon_ext.arena.policy import Policy, make_policy
 from metamon_ext.arena.pool import ATTEMPTS, play_battles
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.worker import WorkerSettings
@@ -133,6 +136,30 @@ def test_a_policy_that_never_answers_ends_its_battle_only(schedule: Schedule) ->
     assert sleeping.outcome == "unfinished" and "no answer for 5 s" in sleeping.reason
     assert all(result.outcome != "unfinished" for result in others)
     assert time.monotonic() - started < 600  # the policy sleeps for an hour
+
+
+def test_a_battle_is_not_charged_for_the_loading_of_policies(
+    schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Metamon model on a busy machine took longer to load than a battle may stall."""
+    now = 0.0
+
+    def build_slowly(name: str) -> Policy:
+        nonlocal now
+        now += 1000
+        return make_policy(name)
+
+    monkeypatch.setattr(worker, "make_policy", build_slowly)
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now))
+    results: list[BattleResult] = []
+    running = worker.Worker(WorkerSettings(), results.append)
+    for name in ("simple_heuristics", "max_base_power"):
+        running.start(schedule(name, "random", 1)[0])
+    while len(running):
+        running.step()
+    running.close()
+    assert now == 3000
+    assert [result.outcome for result in results if result.reason] == []
 
 
 def test_battles_of_a_dead_simulator_are_played_again(schedule: Schedule, tmp_path: Path) -> None:

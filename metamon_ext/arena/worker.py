@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -78,18 +78,31 @@ class Worker:
     def start(self, spec: BattleSpec) -> None:
         """Begin a battle. Raises UserError if one of its policies cannot be built."""
         battle = RunningBattle(spec, record=self._settings.trajectories is not None)
+        self._build_policies(seat.policy_name for seat in battle.seats)
         self._battles[spec.key] = battle
         self._progress[spec.key] = time.monotonic()
         self._outbox.append(battle.start())
         for seat in battle.seats:
             name = seat.policy_name
-            if name not in self._policies:
-                self._policies[name] = make_policy(self._settings.aliases.get(name, name))
             try:
                 self._policies[name].begin(seat.battle_id)
             except Exception as error:
                 self._end(battle, "unfinished", f"{name}: {error!r}")
                 return
+
+    def _build_policies(self, names: Iterable[str]) -> None:
+        """Build the policies that are missing. A large model may take longer than a battle may
+        stall, so no running battle is charged for it."""
+        known = len(self._policies)
+        for name in names:
+            if name not in self._policies:
+                self._policies[name] = make_policy(self._settings.aliases.get(name, name))
+        if len(self._policies) > known:
+            self._restart_clocks()
+
+    def _restart_clocks(self) -> None:
+        """Give every battle its full time again, after something held all of them up."""
+        self._progress = dict.fromkeys(self._progress, time.monotonic())
 
     def step(self, timeout: float = 1.0) -> None:
         """Take in what the simulator has said, ask the policies, answer the simulator.
@@ -182,8 +195,7 @@ class Worker:
         except PolicyTimeout as error:
             for seat in seats:
                 self._end(self._battles[seat.key], "unfinished", f"{name}: {error}")
-            now = time.monotonic()  # the others could not go on meanwhile
-            self._progress = dict.fromkeys(self._progress, now)
+            self._restart_clocks()
             return []
         except Exception as error:
             if len(seats) > 1:  # find out whose fault it is
