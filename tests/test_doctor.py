@@ -440,7 +440,7 @@ def test_torch_missing_or_python_too_old_is_broken(monkeypatch: pytest.MonkeyPat
     assert machine.check_python(lite()).status == "broken"
 
 
-@pytest.mark.skipif("METAMON_PYTHON" not in os.environ, reason="METAMON_PYTHON names no Metamon")
+@pytest.mark.skipif(not os.environ.get("METAMON_PYTHON"), reason="METAMON_PYTHON names no Metamon")
 def test_the_real_stack_passes_and_its_known_traps_are_named(doctor: Doctor) -> None:
     _, checks = doctor(python=os.environ["METAMON_PYTHON"], METAMON_CACHE_DIR=str(ROOT))
     for name in ("Metamon", "Metamon's data", "AMAGO", "poke-env", "Import path"):
