@@ -32,20 +32,24 @@ def read_weights(path: Path) -> Any:
         raise UserError(f"{path}: damaged, or not a checkpoint: cannot be read") from None
 
 
-def fitting(weights: object, network: nn.Module) -> dict[str, Any]:
+def renamed(weights: object, network: nn.Module) -> dict[str, Any]:
     """Weights under the network's own names for them, whatever wrapped either of them.
 
     Args:
         weights: name -> tensor, as `network.state_dict()` gives them.
         network: may be on the meta device.
 
-    Raises ValueError that names the first weight that does not fit.
+    Raises ValueError for what is no such table.
     """
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         raise ValueError(f"its weights are {type(weights).__name__}, not a table of tensors")
-    wanted = network.state_dict()
-    own = {_unwrapped(name): name for name in wanted}
-    found: dict[str, Any] = {own.get(_unwrapped(k), str(k)): v for k, v in weights.items()}
+    own = {_unwrapped(name): name for name in network.state_dict()}
+    return {own.get(_unwrapped(k), str(k)): v for k, v in weights.items()}
+
+
+def fitting(weights: object, network: nn.Module) -> dict[str, Any]:
+    """As `renamed`; raises ValueError that names the first weight that does not fit."""
+    found, wanted = renamed(weights, network), network.state_dict()
     for name in [*wanted, *found]:
         if name not in wanted:
             raise ValueError(f"the network has no weight {name!r}")

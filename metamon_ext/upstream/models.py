@@ -18,8 +18,8 @@ from metamon.rl.pretrained import (
 )
 from metamon.tokenizer import get_tokenizer
 
-from metamon_ext.errors import UserError
-from metamon_ext.learning.weights import fitting, read_weights
+from metamon_ext.errors import UserError, in_one_line
+from metamon_ext.learning.weights import read_weights, renamed
 from metamon_ext.upstream.checkpoints import Checkpoint, find_checkpoint
 from metamon_ext.upstream.register import make_reward, register_spaces
 from metamon_ext.upstream.runs import GIN_FILES, Run, read_runs
@@ -135,9 +135,15 @@ def load_weights(policy: torch.nn.Module, path: Path, what: str) -> None:
     damaged or do not fit.
     """
     try:
-        policy.load_state_dict(fitting(read_weights(path), policy))
-    except ValueError as error:
-        raise UserError(
-            f"Cannot load {what} from {path}: they do not fit the network of its gin files, "
-            f"e.g. {error}."
-        ) from None
+        policy.load_state_dict(renamed(read_weights(path), policy))
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"Cannot load {what} from {path}: {_why(error)}.") from error
+
+
+def _why(error: Exception) -> str:
+    """The first of the many lines with which torch lists what does not fit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, RuntimeError) and lines and "loading state_dict" in lines[0]:
+        first = " ".join(lines[1].split()[:12]) if len(lines) > 1 else ""
+        return f"they do not fit the network of its gin files, e.g. {first.rstrip('.,')}"
+    return in_one_line(error)
