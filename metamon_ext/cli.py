@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import os
 import sys
@@ -15,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import metamon_ext
-from metamon_ext.errors import NO_ROOM, UserError, cannot_write
+from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
 COMMANDS = {
     "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
@@ -148,8 +147,7 @@ def _run(argv: list[str]) -> int:
         exit_code: int = args.run(args)
         return exit_code
     if command is not None:
-        close = difflib.get_close_matches(command, COMMANDS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(command, COMMANDS)
         raise UserError(f"Unknown command {command!r}.{hint} Run metamon-ext --help for the list.")
     build_parser().parse_args(argv)  # prints the help or the version, or that a command is missing
     return 2

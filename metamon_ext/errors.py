@@ -1,6 +1,8 @@
 """What a user can get wrong, said in one line."""
 
 import errno
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
@@ -36,3 +38,17 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
 def in_one_line(error: Exception) -> str:
     """What an error of somebody else's says: its first 40 words."""
     return " ".join(str(error).split()[:40])
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or nothing where no known name is near."""
+    by_lower = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), by_lower, n=1)
+    near = near or [one for one in by_lower if one.startswith(name.lower())][:1]
+    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def first_few(items: Sequence[str], separator: str = ", ") -> str:
+    """The first three, and how many more there are."""
+    more = f" and {len(items) - 3:,} more" if len(items) > 3 else ""
+    return separator.join(items[:3]) + more

@@ -14,9 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from metamon_ext.errors import UserError
-
-EXAMPLES = 3
+from metamon_ext.errors import UserError, first_few
 
 Identity = tuple[int, int]
 """What tells a file or folder from all others, whatever path leads to it."""
@@ -73,9 +71,7 @@ class Reached:
         """A sentence on what was left out, if anything was."""
         if not self.left_out:
             return []
-        more = len(self.left_out) - EXAMPLES
-        paths = ", ".join(self.left_out[:EXAMPLES]) + (f" and {more:,} more" if more > 0 else "")
-        return [f"Left out, as it is listed by another path: {paths}."]
+        return [f"Left out, as it is listed by another path: {first_few(self.left_out)}."]
 
     def _leave_out(self, path: str) -> bool:
         self.left_out.append(path)

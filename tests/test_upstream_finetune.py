@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from metamon_ext.errors import UserError
-from metamon_ext.upstream.catalog import did_you_mean
+from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.upstream.checkpoints import Checkpoint, refuse_damage
 from metamon_ext.upstream.finetune_config import FinetuneConfig, parse_config
 from metamon_ext.upstream.gin_files import find_gin_file, gin_files, read_gin_file

@@ -6,20 +6,18 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from metamon_ext.arena.simulator import Simulator
 from metamon_ext.arena.tracker import has_metamon
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, first_few
 from metamon_ext.walk import Walk, print_notes
 
 SAMPLE_TEAMS = Path(__file__).with_name("teams")
 LARGEST_TEAM = 6
 """Metamon's actions are for at most so many Pokémon, of which one is active."""
-NAMED = 3
-"""How many files a message names before it says how many more there are."""
 HEADER = re.compile(r"^===(?:\s*\[(?P<format>.*?)\])?\s*(?P<name>.*?)\s*===\s*$", re.MULTILINE)
 """How a team begins in a backup of Showdown's teambuilder: === [gen1ou] folder/name ===."""
 
@@ -164,10 +162,10 @@ def load_teams(
     if rejected:
         raise UserError(
             f"{len(rejected)} of {len(rejected) + len(teams)} teams in {source} are not legal in "
-            f"{name}: {_some(rejected, ' | ')}. Fix or remove them."
+            f"{name}: {first_few(rejected, ' | ')}. Fix or remove them."
         )
     if not teams:
-        what = f" (ignored: {_some(ignored)})" if ignored else ""
+        what = f" (ignored: {first_few(ignored)})" if ignored else ""
         fix = (
             f"put Showdown exports named *.{name}_team or *.txt there"
             if folder
@@ -175,7 +173,7 @@ def load_teams(
         )
         raise UserError(f"no {name} teams in {folder or 'the sample teams'}{what}: {fix}")
     if ignored:
-        print(f"ignored in {source}: {_some(ignored)}", file=sys.stderr)
+        print(f"ignored in {source}: {first_few(ignored)}", file=sys.stderr)
     return teams
 
 
@@ -230,9 +228,3 @@ def split_backup(text: str, file: Path, sure: bool) -> list[Export]:
         content = text[header.end() : end].strip()
         exports.append(Export(team, where, content, header["format"] or "", sure))
     return exports
-
-
-def _some(what: Sequence[str], separator: str = ", ") -> str:
-    """The first few, and how many more there are."""
-    more = f" and {len(what) - NAMED} more" if len(what) > NAMED else ""
-    return separator.join(what[:NAMED]) + more

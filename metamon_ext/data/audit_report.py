@@ -202,7 +202,7 @@ def print_audit(console: Console, report: AuditReport) -> None:
 def print_reasons(console: Console, report: AuditReport) -> None:
     """What was not looked at, and a table of why files are set aside, with examples under it."""
     for note in report.notes:
-        console.print(_printable(note), markup=False, highlight=False, soft_wrap=True)
+        console.print(_printable(note), soft_wrap=True)
     if not report.reasons:
         return
     table = Table("reason", "files", "share", "the file")

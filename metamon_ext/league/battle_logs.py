@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from metamon_ext.errors import first_few
 from metamon_ext.league.games import LOSS, TIE, UNFINISHED, WIN
 
 BASELINE_TURN_LIMIT = 200
@@ -118,7 +119,7 @@ def _read_lines(
     notes = []
     if damaged:
         notes.append(
-            f"Lines left out, as they are not battles: {len(damaged):,} ({some(damaged)})."
+            f"Lines left out, as they are not battles: {len(damaged):,} ({first_few(damaged)})."
         )
     if repeated:
         notes.append(f"Lines that are there twice, counted once: {repeated:,}.")
@@ -175,7 +176,7 @@ def _on_battles(found: Mapping[str, int], unlike: Sequence[str]) -> list[str]:
         "Metamon writes LOSS too where it breaks a battle off: {:,}.",
         "contradictions": "Battles left out, as the two sides contradict each other: {:,}.",
         "not joined": "The logs of the two sides do not fit each other, so that the longer one "
-        f"alone counts ({some(unlike)}); lines left out: {{:,}}.",
+        f"alone counts ({first_few(unlike)}); lines left out: {{:,}}.",
     }
     return [text.format(found[what]) for what, text in said.items() if found[what]]
 
@@ -186,23 +187,19 @@ def _on_names(names: Sequence[str]) -> list[str]:
     if drawn := [name for name in names if re.fullmatch(r"MM-\d{10}", name)]:
         notes.append(
             "Metamon draws such names anew for every environment, so that they may be one and the "
-            f"same model, but each is rated for itself: {some(drawn)}."
+            f"same model, but each is rated for itself: {first_few(drawn)}."
         )
     if cut := [name for name in names if len(name) == SHOWDOWN_NAME_LENGTH]:
         notes.append(
             f"Names of {SHOWDOWN_NAME_LENGTH} characters may have been cut, so that one of them "
-            f"may stand for several players: {some(cut)}."
+            f"may stand for several players: {first_few(cut)}."
         )
     accounts: dict[str, list[str]] = defaultdict(list)
     for name in names:
         accounts[re.sub(r"[^a-z0-9]", "", name.lower())].append(name)
     if alike := [" and ".join(same) for same in accounts.values() if len(same) > 1]:
         notes.append(
-            f"On Showdown these are one account, and here each is rated for itself: {some(alike)}."
+            "On Showdown these are one account, and here each is rated for itself: "
+            f"{first_few(alike)}."
         )
     return notes
-
-
-def some(names: Sequence[str]) -> str:
-    """The first three, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")

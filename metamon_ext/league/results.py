@@ -15,8 +15,8 @@ from scipy.sparse.csgraph import connected_components
 
 from metamon_ext.arena.store import query_results
 from metamon_ext.data.trajectory import RESULTS
-from metamon_ext.errors import UserError
-from metamon_ext.league.battle_logs import find_logs, read_logs, some
+from metamon_ext.errors import UserError, first_few
+from metamon_ext.league.battle_logs import find_logs, read_logs
 from metamon_ext.league.games import LOSS, TIE, UNFINISHED, WIN, Games
 
 Battle = tuple[str, str, int, int, int, str]
@@ -124,7 +124,7 @@ def _in_order(
         notes.append(
             "Battles of a player against its own name, left out as they say nothing of its strength"
             f" or two players go by it: {alone.sum():,} "
-            f"({some([names[i] for i in np.unique(a[alone])])})."
+            f"({first_few([names[i] for i in np.unique(a[alone])])})."
         )
     if len(formats) > 1:
         notes.append(f"Battles of {', '.join(formats)} are rated together.")
@@ -133,7 +133,7 @@ def _in_order(
     games = Games(names, a[done], b[done], unique[done], outcome[done])
     rated = {*np.unique([games.a, games.b])}
     if never := [names[i] for i in np.unique([a[open_], b[open_]]) if i not in rated]:
-        notes.append(f"Not rated, as none of their battles finished: {some(never)}.")
+        notes.append(f"Not rated, as none of their battles finished: {first_few(never)}.")
     if (groups := _groups(games)) > 1:
         notes.append(
             f"The players fall into {groups} groups that have not met: ratings compare players of "

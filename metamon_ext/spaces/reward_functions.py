@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.spaces.rewards import WinLossReward
 from metamon_ext.spaces.shaped_rewards import MarginReward, PotentialShapedReward
 from metamon_ext.spaces.universal import UniversalState
@@ -25,7 +24,6 @@ def make_reward(name: str) -> Reward:
     """
     if name in REWARD_FUNCTIONS:
         return REWARD_FUNCTIONS[name]()
-    near = get_close_matches(str(name), REWARD_FUNCTIONS, n=1, cutoff=0.5)
-    guess = f"Did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(str(name), REWARD_FUNCTIONS)
     known = ", ".join(REWARD_FUNCTIONS)
-    raise UserError(f"Unknown reward function {name!r}. {guess}Without Metamon there are {known}.")
+    raise UserError(f"Unknown reward function {name!r}.{hint} Without Metamon there are {known}.")

@@ -10,7 +10,6 @@ import ast
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,14 +110,6 @@ def self_play_subsets() -> tuple[str, ...]:
 def self_play_formats() -> tuple[str, ...]:
     """The formats of Metamon's self-play datasets."""
     return tuple(_constant(_parse("data/download.py"), "SELF_PLAY_FORMATS"))
-
-
-def did_you_mean(name: str, known: tuple[str, ...] | list[str]) -> str:
-    """` Did you mean 'x'?`, or nothing where no known name is near."""
-    by_lower = {one.lower(): one for one in known}
-    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    near = near or [one for one in by_lower if one.startswith(name.lower())][:1]
-    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def _parse(path: str) -> ast.Module:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from metamon_ext.arguments import positive, run_name
-from metamon_ext.errors import UserError
-from metamon_ext.upstream.catalog import did_you_mean
+from metamon_ext.errors import UserError, did_you_mean
 
 DESCRIPTION = """Finetune a Metamon model, with the chosen reward in the training data.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import gin
 
 from metamon_ext import GIN_CONFIGS
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.upstream import catalog
 
 FOLDERS = ("training", "models")
@@ -54,7 +54,7 @@ def _named(name: str, paths: list[Path], nothing: str = "there are none") -> Pat
         if path.stem == stem:
             return path
     known = list(dict.fromkeys(path.stem for path in paths))
-    hint = catalog.did_you_mean(stem, known)
+    hint = did_you_mean(stem, known)
     raise UserError(f"Unknown gin file {name!r}.{hint} Known: {', '.join(known) or nothing}.")
 
 

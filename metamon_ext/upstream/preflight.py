@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.arena.policy import file_sha256
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.checkpoints import Checkpoint, find_checkpoint
 from metamon_ext.upstream.finetune_config import FinetuneConfig
@@ -106,7 +106,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
 def refuse_unknown_reward(name: str) -> None:
     known = catalog.reward_functions()
     if name not in known:
-        hint = catalog.did_you_mean(name, known)
+        hint = did_you_mean(name, known)
         raise UserError(f"Unknown reward function {name!r}.{hint} Known: {', '.join(known)}.")
 
 

@@ -18,7 +18,7 @@ from metamon_ext.data.trajectory import (
     TrajectoryName,
     trajectory_files,
 )
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.finetune_config import FinetuneConfig
 
@@ -83,7 +83,7 @@ def _self_play(config: FinetuneConfig) -> list[tuple[str, float]]:
         if subset not in catalog.self_play_subsets():
             known = catalog.self_play_subsets()
             raise UserError(
-                f"Unknown self-play subset {subset!r}.{catalog.did_you_mean(subset, known)} "
+                f"Unknown self-play subset {subset!r}.{did_you_mean(subset, known)} "
                 f"Metamon has {', '.join(known)}."
             )
     weights = list(config.self_play_weights or [1.0] * len(subsets))
@@ -198,7 +198,7 @@ def _hub(kind: str, subset: str, formats: Sequence[str]) -> dict[str, Any]:
 def _refuse_unknown(wanted: Sequence[str], there: Sequence[str], where: str) -> None:
     for name in wanted:
         if name not in there:
-            hint = catalog.did_you_mean(name, list(there))
+            hint = did_you_mean(name, list(there))
             raise UserError(f"No format {name!r} in {where}.{hint} It has {', '.join(there)}.")
 
 
