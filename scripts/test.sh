@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Set up and run the tests. Arguments go to pytest, e.g. -m long or -k arena.
+# Set up and run the tests in two processes (-n 0: in one). Arguments go to pytest, e.g. -m long or
+# -k arena.
 #
 # tests/upstream runs with the interpreter that METAMON_PYTHON names, or with python3 where that is
 # a Metamon environment's.
@@ -16,7 +17,8 @@ fi
 . "$here/environment.sh"
 prepare_environment dev
 cd "$here/.."
-python -m pytest "$@"
+# Tests of one file share fixtures. Torch's threads would compete for the cores.
+OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
 if [ -z "${METAMON_PYTHON:-}" ]; then
     echo "tests/upstream was left out: METAMON_PYTHON names no interpreter of a Metamon environment"
 elif ! has_modules "$METAMON_PYTHON" pytest hypothesis rich scipy; then

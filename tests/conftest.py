@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gin
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -27,8 +28,10 @@ settings.register_profile("random", deadline=None, database=None, print_blob=Tru
 settings.load_profile("same")
 
 
-def pytest_runtest_setup() -> None:
-    """The same random numbers for a test whatever ran before it."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The same random numbers and gin settings for a test whatever ran before it."""
+    if "upstream" not in item.path.parts:  # modules there share a model that gin built
+        gin.clear_config()
     random.seed(0)
     np.random.seed(0)
     if torch := sys.modules.get("torch"):

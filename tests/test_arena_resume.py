@@ -20,7 +20,7 @@ from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from tests.conftest import ROOT, cli_command
 
-BATTLES = 160
+BATTLES = 80
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -75,7 +75,7 @@ def test_a_killed_run_is_resumed_to_the_same_end(
     tmp_path: Path,
 ) -> None:
     kills = 0
-    for wanted in (3, 30):
+    for wanted in (3, 15):
         more = ["--resume"] if (tmp_path / "results.sqlite").exists() else []
         process = subprocess.Popen(
             command(tmp_path, *more),

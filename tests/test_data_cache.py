@@ -64,7 +64,7 @@ class Slow(Plain):
     """So that a build can be killed in the middle."""
 
     def rows(self, path: Path, trajectory: Trajectory) -> np.ndarray:
-        time.sleep(0.01)
+        time.sleep(0.03)
         return super().rows(path, trajectory)
 
 
@@ -360,7 +360,7 @@ def test_a_build_that_was_killed_goes_on_and_gives_the_same_bytes(
     seen = []
     while True:
         process = subprocess.Popen([sys.executable, "-c", KILLED, source, killed], cwd=ROOT)
-        until = (seen[-1] if seen else 0) + 15
+        until = (seen[-1] if seen else 0) + 25
         while process.poll() is None and trajectories(killed) < until:
             time.sleep(0.005)
         if process.poll() is not None:

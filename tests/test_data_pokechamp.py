@@ -20,7 +20,6 @@ from metamon_ext.cli import main
 from metamon_ext.data.audit import audit
 from metamon_ext.data.pokechamp import Wanted, download
 from metamon_ext.errors import RunStopped, UserError
-from tests.conftest import cli_command
 from tests.helpers_replays import (
     PLACEHOLDER,
     make_log,
@@ -89,10 +88,21 @@ def test_max_games_counts_what_is_kept_and_can_be_raised(tmp_path: Path) -> None
     assert download(out, Wanted(1200), source=source).usable_files == 200
 
 
+SLOW = """
+import sys, time
+from metamon_ext.cli import main
+from metamon_ext.data import pokechamp
+prepare = pokechamp.prepare
+pokechamp.prepare = lambda *args, **wanted: time.sleep(0.0005) or prepare(*args, **wanted)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_killed_download_goes_on_with_nothing_lost_and_nothing_twice(tmp_path: Path) -> None:
     source = write_lines(tmp_path / "a.jsonl", [*records(3000), *records(20)])
-    flags = ("--source", source, "--min-elo", "1200", "--num-workers", "1", "--json")
-    command = cli_command(["download_pokechamp", "--output-dir", tmp_path / "out", *flags])
+    flags = ["--source", source, "--min-elo", "1200", "--num-workers", "1", "--json"]
+    command = ["download_pokechamp", "--output-dir", tmp_path / "out", *flags]
+    command = [sys.executable, "-c", SLOW, *map(str, command)]
     kills = 0
     for _ in range(30):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -29,6 +29,8 @@ from tests.conftest import ROOT, cli_command, on_a_full_disk
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 PLAYERS = ("simple_heuristics", "max_base_power", "random")
+BATTLES = 24
+"""A matchup."""
 
 
 def tournament(folder: Path, *more: object, models: tuple[str, ...] = PLAYERS) -> list[str]:
@@ -50,14 +52,14 @@ def digest(folder: Path) -> tuple[object, ...]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tournament")
-    assert main(tournament(folder, "--battles_per_matchup", 40)) == 0
+    assert main(tournament(folder, "--battles_per_matchup", BATTLES)) == 0
     return folder
 
 
 def test_every_matchup_is_played_in_mirrored_pairs_and_saved(undisturbed: Path) -> None:
     rows = read_results(undisturbed / "results.sqlite")
     assert Counter(frozenset((row.p1, row.p2)) for row in rows) == {
-        frozenset((a, b)): 40 for a, b in pairings_of(PLAYERS, None)
+        frozenset((a, b)): BATTLES for a, b in pairings_of(PLAYERS, None)
     }
     pairs = Counter((frozenset((row.p1, row.p2)), row.pair, row.seed) for row in rows)
     assert set(pairs.values()) == {2}
@@ -68,14 +70,14 @@ def test_every_matchup_is_played_in_mirrored_pairs_and_saved(undisturbed: Path) 
 def test_the_results_say_what_the_battles_were(undisturbed: Path) -> None:
     rows = read_results(undisturbed / "results.sqlite")
     results = json.loads((undisturbed / "tournament_results.json").read_text())
-    assert results["battles"] == len(rows) == 120 and results["unfinished"] == 0
+    assert results["battles"] == len(rows) == 3 * BATTLES and results["unfinished"] == 0
     assert [rating["player"] for rating in results["ratings"]] == list(PLAYERS)
     for matchup in results["matchups"]:
         seats = [(row.p1, row.p2, row.outcome) for row in rows]
         a, b = matchup["player"], matchup["opponent"]
         wins = seats.count((a, b, "p1")) + seats.count((b, a, "p2"))
         assert matchup["wins"] == wins
-        assert matchup["wins"] + matchup["losses"] + matchup["ties"] == 40
+        assert matchup["wins"] + matchup["losses"] + matchup["ties"] == BATTLES
         assert 0 <= matchup["low"] <= matchup["win_rate"] <= matchup["high"] <= 1
     about = results["players"]["random"]
     assert about["decisions"] == sum(
@@ -136,7 +138,7 @@ def count(folder: Path) -> int:
 
 
 def test_a_killed_tournament_ends_as_an_undisturbed_one(undisturbed: Path, tmp_path: Path) -> None:
-    assert kill_and_resume(tmp_path, 40, kills=2, rng=random.Random(0)) >= 1
+    assert kill_and_resume(tmp_path, BATTLES, kills=2, rng=random.Random(0)) >= 1
     assert digest(tmp_path) == digest(undisturbed)
 
 
@@ -152,9 +154,11 @@ def test_other_settings_are_refused_by_name(
     undisturbed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (undisturbed / "results.sqlite").read_bytes()
-    assert main(tournament(undisturbed, "--battles_per_matchup", 42)) == 2
-    assert "battles_per_matchup = 40, not 42" in capsys.readouterr().err
-    assert main(tournament(undisturbed, "--battles_per_matchup", 40, "--turn_limit", 50)) == 2
+    assert main(tournament(undisturbed, "--battles_per_matchup", BATTLES + 2)) == 2
+    expected = f"battles_per_matchup = {BATTLES}, not {BATTLES + 2}"
+    assert expected in capsys.readouterr().err
+    settings = ("--battles_per_matchup", BATTLES, "--turn_limit", 50)
+    assert main(tournament(undisturbed, *settings)) == 2
     assert "turn_limit = 1000, not 50" in capsys.readouterr().err
     assert (undisturbed / "results.sqlite").read_bytes() == before
 
