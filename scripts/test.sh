@@ -17,8 +17,8 @@ fi
 . "$here/environment.sh"
 prepare_environment dev
 cd "$here/.."
-# Tests of one file share fixtures. Torch's threads would compete for the cores.
-OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+# --dist loadfile: tests of one file share fixtures
+python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
 if [ -z "${METAMON_PYTHON:-}" ]; then
     echo "tests/upstream was left out: METAMON_PYTHON names no interpreter of a Metamon environment"
 elif ! has_modules "$METAMON_PYTHON" pytest hypothesis rich scipy; then

@@ -28,6 +28,14 @@ settings.register_profile("random", deadline=None, database=None, print_blob=Tru
 settings.load_profile("same")
 
 
+def pytest_configure() -> None:
+    """Give each process of `pytest -n` a core of its own, so that commands start one worker."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):  # not on macOS
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The same random numbers and gin settings for a test whatever ran before it."""
     if "upstream" not in item.path.parts:  # modules there share a model that gin built

