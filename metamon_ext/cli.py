@@ -49,21 +49,21 @@ def _register(command: str, commands: Any) -> None:
     """Import the module of a command and let it add its parser."""
     match command:
         case "quickstart":
-            from metamon_ext.lite.quickstart import add_parsers
+            from metamon_ext.workflows.quickstart import add_parsers
         case "train":
-            from metamon_ext.lite.commands import add_parsers
+            from metamon_ext.training.lite.commands import add_parsers
         case "play":
             from metamon_ext.arena.play import add_parsers
         case "generate_selfplay_data":
-            from metamon_ext.arena.generate import add_parsers
+            from metamon_ext.workflows.generate import add_parsers
         case "gate":
-            from metamon_ext.league.gate import add_parsers
+            from metamon_ext.workflows.gate import add_parsers
         case "self_play_tournament":
-            from metamon_ext.league.self_play_tournament import add_parsers
+            from metamon_ext.workflows.tournament import add_parsers
         case "calculate_elo":
-            from metamon_ext.league.calculate_elo import add_parsers
+            from metamon_ext.evaluation.calculate_elo import add_parsers
         case "visualize_results":
-            from metamon_ext.league.visualize_results import add_parsers
+            from metamon_ext.evaluation.visualize_results import add_parsers
         case "models" | "setup":
             from metamon_ext.arena.commands import add_parsers
         case "doctor":
@@ -75,11 +75,11 @@ def _register(command: str, commands: Any) -> None:
         case "benchmark":
             from metamon_ext.arena.benchmark import add_parsers
         case "cache":
-            from metamon_ext.data.cache_commands import add_parsers
+            from metamon_ext.data.cache.commands import add_parsers
         case "download":
             from metamon_ext.upstream.download import add_parsers
         case "download_pokechamp":
-            from metamon_ext.data.pokechamp import add_parsers
+            from metamon_ext.data.replays.pokechamp import add_parsers
         case "parse_replays":
             from metamon_ext.upstream.parse_replays import add_parsers
         case "audit":

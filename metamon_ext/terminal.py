@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from metamon_ext.data.trajectory import to_json
+from metamon_ext.files import to_json
 
 T = TypeVar("T")
 MIN_WIDTH = 40

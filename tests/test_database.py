@@ -25,7 +25,7 @@ from metamon_ext.cli import main
 from metamon_ext.data.trajectory import RESULTS, TrajectoryName
 from metamon_ext.database import DatabaseLocked
 from metamon_ext.errors import RunStopped, UserError
-from metamon_ext.league.results import read_tournament
+from metamon_ext.evaluation.results import read_tournament
 from tests.conftest import ROOT, cli_command
 
 BATTLES = 40

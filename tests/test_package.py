@@ -74,7 +74,7 @@ def test_the_gin_files_of_a_wheel_are_found_by_name(installed: Path) -> None:
     configs = installed / "metamon_ext" / "gin_configs"
     assert configs.is_dir() and not configs.is_symlink()
     code = (
-        "from metamon_ext.lite.config import find_gin_config\n"
+        "from metamon_ext.training.lite.config import find_gin_config\n"
         "from metamon_ext.upstream.gin_files import find_gin_file\n"
         "for name in ('binary_advantage', 'behavior_cloning'):\n"
         "    print(find_gin_config(name))\n"

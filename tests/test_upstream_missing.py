@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metamon_ext.arena.tracker import has_metamon
-from tests.helpers_replays import write_replay
+from metamon_ext.arena.tracking.tracker import has_metamon
+from tests.support.replays import write_replay
 
 pytestmark = pytest.mark.skipif(has_metamon(), reason="Metamon is installed here")
 

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from metamon_ext.cli import main
 from metamon_ext.data.audit import audit
-from metamon_ext.data.cache_build import build
-from metamon_ext.data.cache_source import TICK, open_cache
+from metamon_ext.data.cache.build import build
+from metamon_ext.data.cache.source import TICK, open_cache
 from metamon_ext.data.filter import filter_trajectories
-from metamon_ext.data.pokechamp import download
-from metamon_ext.data.sources import data_files, sample
+from metamon_ext.data.replays.pokechamp import download
+from metamon_ext.data.replays.sources import data_files, sample
 from metamon_ext.data.trajectory import trajectory_files
 from metamon_ext.errors import UserError
-from metamon_ext.lite.dataset import load_decisions
+from metamon_ext.training.lite.dataset import load_decisions
 from metamon_ext.walk import Walk
-from tests.helpers_replays import make_replay, write_lines, write_replay
-from tests.helpers_states import make_name, write_battle
-from tests.test_data_cache import Plain, age, contents
+from tests.data.cache.test_cache import Plain, age, contents
+from tests.support.replays import make_replay, write_lines, write_replay
+from tests.support.states import make_name, write_battle
 
 
 @pytest.fixture

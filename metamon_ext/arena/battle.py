@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metamon_ext.arena.schedule import BattleSpec, derive
-from metamon_ext.arena.tracker import make_tracker
+from metamon_ext.arena.tracking.tracker import make_tracker
 from metamon_ext.spaces.universal import UniversalState
 
 SEATS = ("p1", "p2")

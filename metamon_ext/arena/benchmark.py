@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from metamon_ext.arena.executors.pool import BATTLES_AT_ONCE, play_battles
+from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import add_seat_arguments, prepare
-from metamon_ext.arena.pool import BATTLES_AT_ONCE, play_battles
 from metamon_ext.arena.schedule import matchup
-from metamon_ext.arena.simulator import find_node, find_simulator
+from metamon_ext.arena.simulator.process import find_node, find_simulator
 from metamon_ext.arena.teams import Team
-from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import positive, print_figures
 from metamon_ext.errors import UserError
 
-_ALONE = Path(__file__).with_name("simulator_alone.js")
+_ALONE = Path(__file__).with_name("simulator") / "alone.js"
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,8 +39,8 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     arena.add_argument("--json", action="store_true")
     arena.set_defaults(run=benchmark_arena)
     importlib.import_module("metamon_ext.upstream.benchmark").add_parser(benchmarks)
-    importlib.import_module("metamon_ext.data.cache_benchmark").add_parser(benchmarks)
-    importlib.import_module("metamon_ext.league.benchmark").add_parser(benchmarks)
+    importlib.import_module("metamon_ext.data.cache.benchmark").add_parser(benchmarks)
+    importlib.import_module("metamon_ext.evaluation.benchmark").add_parser(benchmarks)
 
 
 def benchmark_arena(args: argparse.Namespace) -> int:

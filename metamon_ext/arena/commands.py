@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from metamon_ext.arena.policy import HEURISTICS
-from metamon_ext.arena.simulator import find_node, find_simulator, install_simulator
-from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.arena.simulator.process import find_node, find_simulator, install_simulator
+from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.terminal import print_json
 from metamon_ext.walk import Walk, print_notes
 

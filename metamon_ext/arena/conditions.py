@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import add_seat_arguments, prepare, team_set_id
 from metamon_ext.arena.policy import identify, with_options
 from metamon_ext.arena.teams import BattleFormat, Team
-from metamon_ext.arena.tracker import has_metamon
-from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.arguments import positive
 
 

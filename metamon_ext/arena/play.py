@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.executors.pool import BATTLES_AT_ONCE, Pool
+from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.policy import identify
-from metamon_ext.arena.pool import BATTLES_AT_ONCE, Pool
 from metamon_ext.arena.schedule import BattleSpec, derive, matchup
-from metamon_ext.arena.simulator import Simulator, SimulatorError, find_simulator
+from metamon_ext.arena.simulator.process import Simulator, SimulatorError, find_simulator
 from metamon_ext.arena.store import ResultStore
 from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
-from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import RunStopped, UserError

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.arguments import split_options
 from metamon_ext.errors import UserError
 
 if TYPE_CHECKING:
-    from metamon_ext.arena.tracker import Tracker
+    from metamon_ext.arena.tracking.tracker import Tracker
     from metamon_ext.spaces.universal import UniversalState
 
 Row = TypeVar("Row")
@@ -146,7 +146,7 @@ def _find_factory(name: str, base: str) -> tuple[Callable[..., Policy], dict[str
         return HeuristicPolicy, {"player_class": HEURISTICS[base]}
     # os.path.exists is False for what cannot be a path, too
     if os.path.exists(base) and not (has_metamon() and Path(base, "ckpts").is_dir()):
-        lite = importlib.import_module("metamon_ext.lite.policy")
+        lite = importlib.import_module("metamon_ext.training.lite.policy")
         return lite.LitePolicy, {"checkpoint": base}
     module, _, attribute = base.partition(":")
     if attribute:

@@ -15,7 +15,7 @@ from metamon_ext.arena.battle import TURN_LIMIT, BattleResult
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.database import DatabaseLocked, connect, reading, wait_while_locked
 from metamon_ext.errors import RunStopped, UserError
-from metamon_ext.locks import lock_folder
+from metamon_ext.files import lock_folder
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from metamon_ext.arena.simulator import Simulator
-from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.arena.simulator.process import Simulator
+from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.errors import UserError, first_few
 from metamon_ext.walk import Walk, print_notes
 

@@ -13,7 +13,7 @@ from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.judge import Verdict, judge
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.quarantine import Quarantine
-from metamon_ext.data.sources import Records, data_files, holds_many, records, sample
+from metamon_ext.data.replays.sources import Records, data_files, holds_many, records, sample
 from metamon_ext.terminal import track
 
 PROBE = 1000

@@ -20,11 +20,9 @@ from metamon_ext.data.trajectory import (
     FILTERING_STATS,
     TrajectoryName,
     trajectory_files,
-    whole_file,
-    write_json,
 )
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.locks import lock_folder
+from metamon_ext.files import lock_folder, whole_file, write_json
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from metamon_ext.data.raw import FORMAT, RawReplay, is_replay, read_replay
-from metamon_ext.data.sources import Record
+from metamon_ext.data.replays.raw import FORMAT, RawReplay, is_replay, read_replay
+from metamon_ext.data.replays.sources import Record
 from metamon_ext.data.trajectory import (
     BLANK_ACTION,
     Trajectory,

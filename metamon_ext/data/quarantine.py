@@ -12,9 +12,9 @@ from pathlib import Path
 import orjson
 
 from metamon_ext.data.judge import Verdict
-from metamon_ext.data.trajectory import QUARANTINED, whole_file
+from metamon_ext.data.trajectory import QUARANTINED
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.locks import lock_folder
+from metamon_ext.files import lock_folder, whole_file
 
 
 class Quarantine:

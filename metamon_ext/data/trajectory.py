@@ -9,16 +9,13 @@ which belongs to the finished battle, is always -1.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
-import uuid
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -27,6 +24,7 @@ import lz4.frame
 import orjson
 
 from metamon_ext.errors import UserError
+from metamon_ext.files import whole_file
 from metamon_ext.walk import Walk
 
 BLANK_ACTION = -1
@@ -167,35 +165,6 @@ class Trajectory:
     def decisions(self) -> int:
         """How often the player was asked: every state but the last, where the battle is over."""
         return max(len(self.states) - 1, 0)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that is renamed to it if the block ends well.
-
-    Otherwise it is removed. A killed process leaves at most a hidden `.tmp` file.
-    """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Indented JSON, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(to_json(content, indented=True))
-
-
-def to_json(content: Any, indented: bool = False) -> bytes:
-    """JSON of what orjson takes, and of integers of any size, such as a seed of 128 bits."""
-    try:
-        return orjson.dumps(content, option=orjson.OPT_INDENT_2 if indented else None)
-    except orjson.JSONEncodeError:
-        text = json.dumps(content, indent=2 if indented else None, default=asdict)
-        return text.encode()
 
 
 def write_trajectory(

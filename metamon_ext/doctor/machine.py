@@ -11,7 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import metamon_ext
-from metamon_ext.arena.simulator import SIMULATOR_VERSION, cache_dir, find_node, find_simulator
+from metamon_ext.arena.simulator.process import (
+    SIMULATOR_VERSION,
+    cache_dir,
+    find_node,
+    find_simulator,
+)
 from metamon_ext.doctor.environment import Check, Environment
 from metamon_ext.errors import UserError
 

@@ -58,9 +58,9 @@ def play_a_battle(folder: Path) -> str:
 
 def _play(p1: str, p2: str, trajectories: Path | None = None) -> str:
     """One battle, in words. Raises UserError if it does not come to its end."""
+    from metamon_ext.arena.executors.worker import WorkerSettings
     from metamon_ext.arena.play import play_all, prepare
     from metamon_ext.arena.schedule import matchup
-    from metamon_ext.arena.worker import WorkerSettings
 
     battle_format, teams, _ = prepare(FORMAT)
     specs = matchup(p1, p2, 1, battle_format, teams, seed=0)
@@ -76,7 +76,7 @@ SMALL = ("train.batch_size = 2", "train.length = 8")
 
 def train_a_step(folder: Path) -> str:
     """The built-in learner, on the battle that was just played."""
-    from metamon_ext.lite.train import train
+    from metamon_ext.training.lite.train import train
 
     train(folder / "trajectories", folder / "run", steps=1, overrides=SMALL)
     return "the built-in learner, on that battle"
@@ -86,7 +86,7 @@ def use_the_checkpoint(folder: Path) -> str:
     """What was written is read again, tensor for tensor, and plays."""
     import torch
 
-    from metamon_ext.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+    from metamon_ext.training.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 
     content = load_checkpoint(folder / "run")
     save_checkpoint(folder / CHECKPOINT, content)

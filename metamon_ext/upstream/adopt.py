@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import UserError, cannot_write
+from metamon_ext.files import whole_file
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.checkpoints import cached_weights, find_checkpoint
 from metamon_ext.upstream.gin_files import (

@@ -11,9 +11,9 @@ from amago.loading import RLData_pad_collate, RLDataset
 from metamon.data import MetamonDataset
 from metamon.rl.metamon_to_amago import MetamonAMAGODataset
 
-from metamon_ext.data.cache_benchmark import Contest
-from metamon_ext.upstream.cache import MetamonFeaturizer
+from metamon_ext.data.cache.benchmark import Contest
 from metamon_ext.upstream.cached_dataset import CachedDataset
+from metamon_ext.upstream.featurizer import MetamonFeaturizer
 
 LENGTH, BATCH = 128, 16
 """Of slices, in steps, and of batches, in slices."""

@@ -11,10 +11,10 @@ import gin
 from amago.loading import MixtureOfDatasets, RLData, RLDataset
 from metamon.interface import ActionSpace, RewardFunction, TokenizedObservationSpace
 
-from metamon_ext.data.cache import CacheFilter, split_name
-from metamon_ext.data.cache_source import open_cache
+from metamon_ext.data.cache.arrays import CacheFilter, split_name
+from metamon_ext.data.cache.source import open_cache
 from metamon_ext.errors import UserError
-from metamon_ext.upstream.cache import MetamonFeaturizer
+from metamon_ext.upstream.featurizer import MetamonFeaturizer
 
 
 @gin.configurable(module="metamon_ext")

@@ -14,8 +14,8 @@ import torch
 from amago import Experiment
 
 import metamon_ext
-from metamon_ext.data.trajectory import whole_file
 from metamon_ext.errors import NO_ROOM, RunStopped, UserError, in_one_line
+from metamon_ext.files import whole_file
 from metamon_ext.upstream.models import load_weights
 from metamon_ext.upstream.preflight import STATE_SIZE, Plan
 from metamon_ext.upstream.run_folder import PARTIAL, latest_epoch

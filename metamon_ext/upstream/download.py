@@ -14,9 +14,9 @@ from typing import Any
 
 from rich.table import Table
 
-from metamon_ext.arena.tracker import has_metamon
+from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.errors import RunStopped, UserError
-from metamon_ext.locks import lock_folder
+from metamon_ext.files import lock_folder
 from metamon_ext.terminal import console
 
 SPARE = 2**30

@@ -10,16 +10,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, prepare, say_unfinished
 from metamon_ext.arena.policy import parse_policy
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
-from metamon_ext.arena.tracker import has_metamon
-from metamon_ext.arena.worker import WorkerSettings
+from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.errors import UserError
-from metamon_ext.league.games import head_to_head
-from metamon_ext.league.tournament import games_of
+from metamon_ext.evaluation.games import games_of, head_to_head
 from metamon_ext.terminal import print_json
 
 AT_ONCE = 32

@@ -16,18 +16,16 @@ from rich.table import Table
 
 from metamon_ext.arguments import check_seed, default_workers, positive, seed_value
 from metamon_ext.data.processes import map_in_order
-from metamon_ext.data.raw import read_replay
-from metamon_ext.data.sources import Record, data_files, records
+from metamon_ext.data.replays.raw import read_replay
+from metamon_ext.data.replays.sources import Record, data_files, records
 from metamon_ext.data.trajectory import (
     PARSE_FAILURES,
     PARSE_JOURNAL,
     TrajectoryError,
     parse_json,
-    to_json,
-    whole_file,
 )
 from metamon_ext.errors import RunStopped, UserError, cannot_write
-from metamon_ext.locks import lock_folder
+from metamon_ext.files import lock_folder, to_json, whole_file
 from metamon_ext.terminal import console, print_json, track
 from metamon_ext.upstream.replay_parser import (
     Job,

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from metamon_ext.arena.tracker import has_metamon
-from metamon_ext.data.raw import RawReplay
-from metamon_ext.data.trajectory import whole_file
+from metamon_ext.arena.tracking.tracker import has_metamon
+from metamon_ext.data.replays.raw import RawReplay
 from metamon_ext.errors import UserError
+from metamon_ext.files import whole_file
 
 NOISE = re.compile(r"\x1b\[[0-9;]*m| at 0x[0-9a-f]+")
 """In Metamon's messages: colours, and addresses that are others in each run."""

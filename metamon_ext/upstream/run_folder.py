@@ -8,9 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.data.trajectory import whole_file, write_json
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.locks import lock_folder
+from metamon_ext.files import lock_folder, whole_file, write_json
 from metamon_ext.upstream.preflight import Plan
 from metamon_ext.upstream.runs import GIN_FILES, SETTINGS, Run
 

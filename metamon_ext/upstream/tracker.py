@@ -15,7 +15,7 @@ from metamon.interface import UniversalAction, UniversalState
 from poke_env.environment import Battle  # type: ignore[attr-defined]  # the fork's
 from poke_env.player import Player
 
-from metamon_ext.upstream.battle import Glance, QuickState, quicken
+from metamon_ext.upstream.fast_battle import Glance, QuickState, quicken
 
 _LOGGER = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.ERROR)
@@ -33,7 +33,7 @@ BACKENDS = {
 
 
 class MetamonTracker:
-    """See `metamon_ext.arena.tracker.Tracker`.
+    """See `metamon_ext.arena.tracking.tracker.Tracker`.
 
     There are three ways to look at a battle, Metamon's `battle_backend`s. Each is followed only
     from when somebody first looks: a baseline needs the stock battle of poke-env and never pays

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.simulator import Simulator
+from metamon_ext.arena.simulator.process import Simulator
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 
 PLAYERS = ("ash_k", "Gary Oak")

@@ -20,14 +20,14 @@ from metamon.rl.pretrained import Minikazam
 from metamon.tokenizer import get_tokenizer
 from torch.utils.data import DataLoader
 
-from metamon_ext.data.cache_build import build
-from metamon_ext.data.cache_source import difference, open_cache
-from metamon_ext.data.cache_verify import verify
+from metamon_ext.data.cache.build import build
+from metamon_ext.data.cache.source import difference, open_cache
+from metamon_ext.data.cache.verify import verify
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files, write_trajectory
 from metamon_ext.errors import UserError
-from metamon_ext.upstream.cache import MetamonFeaturizer
 from metamon_ext.upstream.cached_dataset import CachedDataset, cached_dataset
 from metamon_ext.upstream.catalog import released_models
+from metamon_ext.upstream.featurizer import MetamonFeaturizer
 from metamon_ext.upstream.finetune import make_dataset
 from metamon_ext.upstream.finetune_config import FinetuneConfig, parse_config
 from metamon_ext.upstream.register import register_spaces, registered_name

@@ -20,7 +20,7 @@ from metamon.data import MetamonDataset
 from metamon.interface import BinaryReward, DefaultActionSpace, DefaultObservationSpace
 
 from metamon_ext.data.audit import audit
-from metamon_ext.data.raw import read_replay
+from metamon_ext.data.replays.raw import read_replay
 from metamon_ext.data.trajectory import read_trajectory, safe_player_name, trajectory_files
 from metamon_ext.errors import UserError
 from metamon_ext.upstream import replay_parser

@@ -18,15 +18,15 @@ from metamon.interface import UniversalAction
 from metamon.rl.metamon_to_amago import MetamonAMAGOWrapper
 from numpy.typing import NDArray
 
+from metamon_ext.arena.executors.pool import play_battles
+from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, summarize
 from metamon_ext.arena.policy import make_policy
-from metamon_ext.arena.pool import play_battles
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.worker import WorkerSettings
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.policy import CHUNK, MetamonPolicy
 from metamon_ext.upstream.tracker import MetamonTracker
-from tests.recorded_states import recordings
+from tests.support.recorded_states import recordings
 from tests.upstream.fresh_runs import RNN, fresh_run, transformer_record
 from tests.upstream.test_tracker import follow
 

@@ -29,7 +29,7 @@ from metamon_ext.spaces.rewards import WinLossReward
 from metamon_ext.spaces.shaped_rewards import MarginReward, PotentialShapedReward
 from metamon_ext.spaces.universal import UniversalState
 from metamon_ext.upstream.observations import ExpandedMatchupObservationSpace
-from tests.recorded_states import recordings
+from tests.support.recorded_states import recordings
 
 ARENA = Path(__file__).parents[1] / "data" / "arena"
 REWARDS = (PotentialShapedReward, MarginReward, WinLossReward)

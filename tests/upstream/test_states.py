@@ -10,7 +10,7 @@ from metamon.env.metamon_battle import MetamonBackendBattle
 from metamon.interface import UniversalAction, UniversalState
 
 from metamon_ext.spaces import universal
-from tests.recorded_states import FORMATS, leaves, recordings
+from tests.support.recorded_states import FORMATS, leaves, recordings
 
 
 def metamon_says(recording: dict[str, Any]) -> tuple[list[dict[str, Any]], list[list[int]]]:

@@ -20,11 +20,11 @@ from poke_env.concurrency import POKE_LOOP
 from poke_env.environment import Battle
 from poke_env.player import BattleOrder, Player, SimpleHeuristicsPlayer
 
-from metamon_ext.arena.tracker import make_tracker
+from metamon_ext.arena.tracking.tracker import make_tracker
 from metamon_ext.upstream import tracker as module
-from metamon_ext.upstream.battle import quicken
+from metamon_ext.upstream.fast_battle import quicken
 from metamon_ext.upstream.tracker import MetamonTracker
-from tests.recorded_states import FORMATS, recordings
+from tests.support.recorded_states import FORMATS, recordings
 from tests.upstream.test_states import metamon_says
 
 PLAYERS = {"metamon": MetamonPlayer, "pokeagent": PokeAgentPlayer, "poke-env": Player}

@@ -1,0 +1,281 @@
+"""One worker: a simulator process, many battles at once, and the policies in their seats."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from metamon_ext.arena.battle import SEATS, TURN_LIMIT, BattleResult, RunningBattle, Seat
+from metamon_ext.arena.policy import Policy, make_policy
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.simulator.process import Simulator, SimulatorError
+from metamon_ext.data.trajectory import TrajectoryName, safe_player_name, write_trajectory
+from metamon_ext.errors import UserError, cannot_write
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What is the same for all battles of a run.
+
+    `turn_limit`: a longer battle ends as unfinished. `stall_seconds`: so does one without
+    progress for that long. `trajectories`: where to save both points of view, under `date`.
+    `aliases`: player -> policy, for players whose name is not that of a policy.
+    """
+
+    turn_limit: int = 1000
+    stall_seconds: float = 60.0
+    trajectories: Path | None = None
+    date: datetime = datetime(2000, 1, 1)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+class PolicyTimeout(Exception):
+    """A policy has not answered in time."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise PolicyTimeout in the block after so many seconds. For a main thread."""
+
+    def expire(*_: object) -> None:
+        raise PolicyTimeout(f"no answer for {seconds:.0f} s")
+
+    previous = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+class Worker:
+    """Plays the battles it is given; `report` is called with each result as it comes."""
+
+    def __init__(self, settings: WorkerSettings, report: Callable[[BattleResult], None]) -> None:
+        self._settings = settings
+        self._report = report
+        self._simulator = Simulator()
+        self._battles: dict[str, RunningBattle] = {}
+        self._progress: dict[str, float] = {}
+        self._policies: dict[str, Policy] = {}
+        self._outbox: list[list[Any]] = []
+
+    def __len__(self) -> int:
+        return len(self._battles)
+
+    def close(self) -> None:
+        self._simulator.close()
+
+    def start(self, spec: BattleSpec) -> None:
+        """Begin a battle. Raises UserError if one of its policies cannot be built."""
+        battle = RunningBattle(spec, record=self._settings.trajectories is not None)
+        self._build_policies(seat.policy_name for seat in battle.seats)
+        self._battles[spec.key] = battle
+        self._progress[spec.key] = time.monotonic()
+        self._outbox.append(battle.start())
+        for seat in battle.seats:
+            name = seat.policy_name
+            try:
+                self._policies[name].begin(seat.battle_id)
+            except Exception as error:
+                self._end(battle, "unfinished", f"{name}: {error!r}")
+                return
+
+    def _build_policies(self, names: Iterable[str]) -> None:
+        """Build the policies that are missing. A large model may take longer than a battle may
+        stall, so no running battle is charged for it."""
+        known = len(self._policies)
+        for name in names:
+            if name not in self._policies:
+                self._policies[name] = make_policy(self._settings.aliases.get(name, name))
+        if len(self._policies) > known:
+            self._restart_clocks()
+
+    def _restart_clocks(self) -> None:
+        """Give every battle its full time again, after something held all of them up."""
+        self._progress = dict.fromkeys(self._progress, time.monotonic())
+
+    def step(self, timeout: float = 1.0) -> None:
+        """Take in what the simulator has said, ask the policies, answer the simulator.
+
+        Raises SimulatorError if its process died: then all running battles are lost.
+        """
+        self._flush()
+        waiting: dict[str, list[Seat]] = defaultdict(list)
+        for kind, key, *message in self._simulator.receive(timeout):
+            battle = self._battles.get(key)
+            if battle is None:
+                continue
+            self._progress[key] = time.monotonic()
+            if kind == "crash":
+                self._end(battle, "unfinished", f"simulator: {message[0].splitlines()[0]}")
+            else:
+                for seat in self._take(battle, *message):
+                    waiting[seat.policy_name].append(seat)
+        for name, seats in waiting.items():
+            self._act(name, seats)
+        self._end_stalled()
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._outbox:
+            self._simulator.send(self._outbox)
+            self._outbox = []
+
+    def _choose(self, seat: Seat, choice: str) -> None:
+        self._outbox.append(["choose", seat.key, seat.name, choice])
+
+    def _take(
+        self,
+        battle: RunningBattle,
+        lines: Sequence[str],
+        requests: Sequence[dict[str, Any] | None],
+        errors: Sequence[str | None],
+        end: dict[str, Any] | None,
+    ) -> list[Seat]:
+        """Tell both seats what the simulator said. The seats that must act now."""
+        waiting = []
+        try:
+            for i, seat in enumerate(battle.seats):
+                if seat.take(lines[i], requests[i], errors[i]):
+                    if preview := seat.preview():
+                        self._choose(seat, preview)
+                    else:
+                        waiting.append(seat)
+        except Exception as error:
+            self._end(battle, "unfinished", f"tracking: {error!r}")
+            return []
+        if end is not None:
+            self._end(battle, end["winner"] or "tie")
+            return []
+        if battle.turn > self._settings.turn_limit:
+            self._end(battle, "unfinished", f"{TURN_LIMIT}{self._settings.turn_limit} turns")
+            return []
+        return waiting
+
+    def _act(self, name: str, seats: list[Seat]) -> None:
+        """Ask a policy for all its seats at once, those with an illegal answer once more."""
+        while seats:
+            asked = []
+            for seat in seats:
+                if seat.may_be_asked:
+                    asked.append(seat)
+                else:
+                    self._answer(seat, None)
+            answers = self._answers(name, asked)
+            seats = [seat for seat, action in answers if not self._answer(seat, action)]
+
+    def _answer(self, seat: Seat, action: int | None) -> bool:
+        """Tell the simulator a policy's answer, None for a random one. False if it is illegal."""
+        try:
+            choice = seat.answer_at_random() if action is None else seat.answer(action)
+        except Exception as error:
+            if battle := self._battles.get(seat.key):
+                self._end(battle, "unfinished", f"tracking: {error!r}")
+            return True
+        if choice is not None:
+            self._choose(seat, choice)
+        return choice is not None
+
+    def _answers(self, name: str, seats: list[Seat]) -> list[tuple[Seat, int]]:
+        """The policy's answers. A battle for which it raises or is silent ends here."""
+        seats = [seat for seat in seats if seat.key in self._battles]
+        try:
+            with time_limit(self._settings.stall_seconds):
+                return list(zip(seats, map(int, self._policies[name].act(seats)), strict=True))
+        except PolicyTimeout as error:
+            for seat in seats:
+                self._end(self._battles[seat.key], "unfinished", f"{name}: {error}")
+            self._restart_clocks()
+            return []
+        except Exception as error:
+            if len(seats) > 1:  # find out whose fault it is
+                return [answer for seat in seats for answer in self._answers(name, [seat])]
+            for seat in seats:
+                self._end(self._battles[seat.key], "unfinished", f"{name}: {error!r}")
+            return []
+
+    def _end_stalled(self) -> None:
+        limit = time.monotonic() - self._settings.stall_seconds
+        for key in [key for key, progress in self._progress.items() if progress < limit]:
+            self._end(
+                self._battles[key],
+                "unfinished",
+                f"no progress for {self._settings.stall_seconds:.0f} s",
+            )
+
+    def _end(self, battle: RunningBattle, outcome: str, reason: str = "") -> None:
+        key = battle.spec.key
+        if self._battles.pop(key, None) is None:
+            return  # the other seat has ended it already
+        del self._progress[key]
+        if outcome == "unfinished":
+            self._outbox.append(["drop", key])
+        for seat in battle.seats:
+            if seat.policy_name in self._policies:
+                try:
+                    self._policies[seat.policy_name].end(seat.battle_id)
+                except Exception as error:
+                    reason = reason or f"{seat.policy_name}: {error!r}"
+                    outcome = "unfinished"
+        if outcome in SEATS and self._settings.trajectories is not None:
+            try:
+                for seat in battle.seats:
+                    seat.finish()
+            except Exception as error:
+                outcome, reason = "unfinished", f"tracking: {error!r}"
+            else:
+                self._save(battle, outcome, self._settings.trajectories)
+        self._report(battle.result(outcome, reason))
+
+    def _save(self, battle: RunningBattle, winner: str, root: Path) -> None:
+        """Write both points of view. The file format has no ties.
+
+        Raises RunStopped where the disk is full, UserError where the folder cannot be written.
+        """
+        spec = battle.spec
+        folder = root / spec.battle_format
+        for seat, opponent in zip(battle.seats, reversed(battle.seats), strict=True):
+            name = TrajectoryName(
+                battle_id=f"metamon-{spec.battle_format}-{int(spec.key, 16)}",
+                rating=None,
+                player=safe_player_name(seat.policy_name),
+                opponent=safe_player_name(opponent.policy_name),
+                date=self._settings.date,
+                outcome="WIN" if seat.name == winner else "LOSS",
+            )
+            try:
+                write_trajectory(folder, name, seat.states, seat.actions)
+            except OSError as error:
+                raise cannot_write(folder, error) from None
+
+
+def work(connection: Connection, settings: WorkerSettings) -> None:
+    """The main function of a worker process.
+
+    Receives battles to play until the connection closes. Sends (None, BattleResult) for each, and
+    (a UserError's class, its text) before it gives up.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then ends us
+    try:
+        worker = Worker(settings, lambda result: connection.send((None, result)))
+        try:
+            while True:
+                while not len(worker) or connection.poll():
+                    worker.start(connection.recv())
+                worker.step()
+        finally:
+            worker.close()
+    except UserError as error:
+        connection.send((type(error), str(error)))
+    except (EOFError, ConnectionError, SimulatorError):
+        pass  # the parent is gone, or it will replace this worker

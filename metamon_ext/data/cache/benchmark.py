@@ -1,0 +1,251 @@
+"""`metamon-ext benchmark data`: sampling from a cache against reading files, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metamon_ext.arguments import default_workers, positive, print_figures
+from metamon_ext.data.cache.arrays import INDEX, INDEX_FILE, NAMES, ROWS, Cache, CacheFilter, Header
+from metamon_ext.data.cache.build import build
+from metamon_ext.data.cache.commands import LITE_SPACE, featurizer_class
+from metamon_ext.data.cache.source import LOOKED_AT, refuse_vanished, scan
+from metamon_ext.errors import UserError
+
+CONTESTS = {
+    "metamon": "metamon_ext.upstream.benchmark_data",
+    "lite": "metamon_ext.training.lite.benchmark_data",
+}
+SECONDS = 2.0
+"""How long each side samples in a round."""
+H100_SAMPLES_PER_SECOND = 152
+"""Slices that a model of 200 M parameters was reported to take on one H100."""
+LAZY = 4_000_000
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Two ways to the same arrays of the same files, on one core.
+
+    `trajectory` and `their_trajectory` draw a whole one at random and give its length in steps;
+    `batch` and `their_batch` make a batch of slices and give its size; `read` is their reading of
+    one file. `parts` are what `trajectory` or `batch` consists of, each to be timed by itself.
+    """
+
+    theirs: str
+    trajectory: Callable[[], int]
+    their_trajectory: Callable[[], int]
+    batch: Callable[[], int]
+    their_batch: Callable[[], int]
+    read: Callable[[Path], object]
+    parts: dict[str, Callable[[], object]]
+
+
+def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext benchmark data`."""
+    text = "sampling from a cache, against Metamon's data set or, without Metamon, a plain loader"
+    parser = benchmarks.add_parser("data", help=text, description=text)
+    add = parser.add_argument
+    add("path", type=Path, nargs="?", help="a folder of trajectories; else battles are played")
+    add("--cache", type=Path, help="a cache of this folder, if there is one; else one is built")
+    add("--obs_space", help="TeamPreviewObservationSpace with Metamon")
+    add("--reward_function", help="DefaultShapedReward with Metamon")
+    add("--files", type=positive, default=1000, help="how many are used to measure building")
+    add("--rounds", type=positive, default=3, help="the two are measured in turn")
+    add("--comprehensive", action="store_true", help=f"open an index of {LAZY:,} as well")
+    add("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Each figure is the median of the rounds by ratio; both sides use one core."""
+    kind = "metamon" if _has_metamon() else "lite"
+    spaces = {
+        "metamon": ("TeamPreviewObservationSpace", "DefaultShapedReward"),
+        "lite": (LITE_SPACE, "WinLossReward"),
+    }[kind]
+    names = (args.obs_space or spaces[0], args.reward_function or spaces[1])
+    with tempfile.TemporaryDirectory(prefix="metamon-ext-") as place:
+        answer = measure(args, kind, names, Path(place))
+        if args.comprehensive:
+            answer["lazy_start"] = lazy_start(Path(place) / "lazy", LAZY)
+    print_figures(answer, args.json)
+    return 0
+
+
+def measure(
+    args: argparse.Namespace, kind: str, names: tuple[str, str], place: Path
+) -> dict[str, Any]:
+    """What `--json` prints. `place` is an empty folder."""
+    source = args.path or _play(place / "battles")
+    featurizer = featurizer_class(kind).named(*names)
+    folder = args.cache or place / "all.mmap"
+    if args.cache is None:
+        report = build(source, folder, featurizer, default_workers(), show_progress=True)
+        if not report.trajectories:
+            raise UserError(f"{source}: no trajectory in it or below that is fit to be cached")
+    cache = Cache(folder)
+    if not all(cache.path(i).is_file() for i in range(len(cache))):
+        raise UserError(f"{folder}: of archives: unpack them for this, as files are measured too")
+    contest: Contest = importlib.import_module(CONTESTS[kind]).contest(folder)
+    some = place / "some" / "files"
+    some.mkdir(parents=True)
+    files = [cache.path(i) for i in _evenly(len(cache), args.files)]
+    for file in files:
+        (some / file.name).symlink_to(file)
+
+    sampling, batches, building = [], [], []
+    for n in range(args.rounds):
+        random.seed(n)
+        sampling.append((_rate(contest.trajectory), _rate(contest.their_trajectory)))
+        batches.append((_rate(contest.batch), _rate(contest.their_batch)))
+        began = time.perf_counter()
+        build(some, place / f"{n}.mmap", featurizer, keep_cut_off=True)
+        built = time.perf_counter()
+        for file in files:
+            contest.read(file)
+        building.append((len(files) / (built - began), len(files) / (time.perf_counter() - built)))
+
+    steps, their_steps = _median(sampling)
+    samples, their_samples = _median(batches)
+    built_rate, read_rate = _median(building)
+    theirs = contest.theirs
+    compressed = int(cache.index["size"].sum(dtype=np.int64))
+    on_disk = sum(path.stat().st_size for path in folder.iterdir())
+    return {
+        "compared_with": theirs,
+        "obs_space": names[0],
+        "trajectories": len(cache),
+        "steps": len(cache.rows) - len(cache) if kind == "metamon" else len(cache.rows),
+        "steps_per_second": round(steps),
+        f"{theirs}_steps_per_second": round(their_steps),
+        f"ratio_to_{theirs}": round(steps / their_steps, 1),
+        "ratios": [round(ours / other, 1) for ours, other in sampling],
+        "samples_per_second": round(samples),
+        f"{theirs}_samples_per_second": round(their_samples),
+        f"sample_ratio_to_{theirs}": round(samples / their_samples, 1),
+        "h100s_fed_by_one_core": round(samples / H100_SAMPLES_PER_SECOND, 1),
+        f"h100s_fed_by_one_core_{theirs}": round(their_samples / H100_SAMPLES_PER_SECOND, 2),
+        "files_built_per_second": round(built_rate, 1),
+        f"{theirs}_files_read_per_second": round(read_rate, 1),
+        f"build_ratio_to_{theirs}": round(built_rate / read_rate, 2),
+        "megabytes": round(on_disk / 2**20, 1),
+        "compressed_json_megabytes": round(compressed / 2**20, 1),
+        "size_ratio_to_compressed_json": round(on_disk / compressed, 2),
+        "microseconds": {name: _microseconds(part) for name, part in contest.parts.items()},
+    }
+
+
+def lazy_start(folder: Path, trajectories: int) -> dict[str, Any]:
+    """Seconds and resident megabytes of a fresh process that opens an index of so many records.
+
+    The records are made up, the rows are a hole in a file, the folders of the source are real.
+    """
+    source = folder / "source"
+    formats = [f"gen{n}ou" for n in range(1, 10)]
+    for name in formats:
+        (source / name).mkdir(parents=True)
+    chance = np.random.default_rng(0)
+    index = np.zeros(trajectories, INDEX)
+    index["path"] = chance.integers(2**63, size=trajectories)
+    index["rows"] = chance.integers(20, 120, trajectories)
+    index["folder"] = index["format"] = chance.integers(len(formats), size=trajectories)
+    index["rating"] = chance.integers(1000, 2000, trajectories)
+    index["name"] = 100
+    rows = int(index["rows"].sum())
+    header = Header(
+        definition={},
+        source=str(source),
+        keep_cut_off=False,
+        row=[["numbers", "<f4", [110]]],
+        folders={name: (source / name).stat().st_mtime_ns for name in formats},
+        formats=formats,
+        trajectories=trajectories,
+        rows=rows,
+        names_bytes=100 * trajectories,
+        index_checksum=zlib.crc32(index.tobytes()),
+    )
+    header.folders[""] = source.stat().st_mtime_ns
+    (folder / INDEX_FILE).write_bytes(index.tobytes())
+    for name, size in ((ROWS, rows * 440), (NAMES, header.names_bytes)):
+        with open(folder / name, "wb") as file:
+            file.truncate(size)
+    header.write(folder)
+    code = "from metamon_ext.data.cache.benchmark import open_and_tell as tell; tell({!r})"
+    command = [sys.executable, "-c", code.format(str(folder))]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return {"trajectories": trajectories, **told}
+
+
+def open_and_tell(folder: str) -> None:
+    """Open a cache as for training, filter it, draw from it; print what that took."""
+    began = time.perf_counter()
+    cache = Cache(Path(folder))
+    refuse_vanished(cache, scan(Path(cache.header.source), cache.header.folders))
+    for i in range(0, len(cache), -(-len(cache) // LOOKED_AT)):
+        cache.path(i)  # its time stamp would be asked for
+    opened = time.perf_counter()
+    chosen = CacheFilter(min_rating=1500, formats=("gen1ou",)).select(cache)
+    filtered = time.perf_counter()
+    for i in random.choices(chosen, k=1000):
+        assert not cache[i]["numbers"].any()
+    # of this program alone; ru_maxrss begins with that of the process that started it (Linux)
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    answer = {
+        "seconds_to_open": round(opened - began, 2),
+        "seconds_to_filter": round(filtered - opened, 2),
+        "peak_memory_mb": round(int(status["VmHWM"].split()[0]) / 1024),
+    }
+    print(json.dumps(answer))
+
+
+def _play(folder: Path) -> Path:
+    """Battles of the arena's own players. Raises UserError where they cannot be played."""
+    words = ["--p1", "simple_heuristics", "--p2", "simple_heuristics", "--battles", "150"]
+    command = [sys.executable, "-m", "metamon_ext", "play", *words]
+    done = subprocess.run([*command, "--save_trajectories_to", folder], stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise UserError("no battles could be played to measure with: give a folder of some")
+    return folder
+
+
+def _has_metamon() -> bool:
+    """Is there Metamon, with its learner?"""
+    tracker = importlib.import_module("metamon_ext.arena.tracking.tracker")
+    return bool(tracker.has_metamon())
+
+
+def _evenly(size: int, wanted: int) -> Sequence[int]:
+    places = np.unique(np.linspace(0, size - 1, min(size, wanted)).astype(np.int64))
+    return [int(place) for place in places]
+
+
+def _rate(draw: Callable[[], int]) -> float:
+    """What it yields a second."""
+    draw()
+    total, began = 0, time.perf_counter()
+    while (took := time.perf_counter() - began) < SECONDS:
+        total += draw()
+    return total / took
+
+
+def _microseconds(part: Callable[[], object]) -> float:
+    return round(1e6 / _rate(lambda: (part(), 1)[1]), 1)
+
+
+def _median(rounds: list[tuple[float, float]]) -> tuple[float, float]:
+    """The round whose ratio is the median one."""
+    return sorted(rounds, key=lambda pair: pair[0] / pair[1])[len(rounds) // 2]

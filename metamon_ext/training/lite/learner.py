@@ -1,0 +1,159 @@
+"""The binary-advantage actor-critic: networks, losses, and one step of learning.
+
+    y_g      = (1 - m) (r + gamma_g (1 - d) sum_a' pi'(a'|s') Q'_g(s', a')) + m R_g
+    L_critic = mean (Q_g(s, a) - y_g)^2
+    A_g      = Q_g(s, a) - sum_a' pi(a'|s) Q_g(s, a')
+    L_actor  = -mean w(A_g) log pi(a|s)
+
+pi', Q' are the target networks and R_g the return that followed in the recorded battle. With w = 1
+and no critic loss the same code is behaviour cloning.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gin
+import torch
+from torch import Tensor
+
+from metamon_ext.learning.advantage import binary_advantage_filter
+from metamon_ext.learning.losses import (
+    expected_value,
+    masked_mean,
+    td_target,
+    weighted_regression_loss,
+)
+from metamon_ext.training.lite.dataset import Decisions
+from metamon_ext.training.lite.model import LiteModel
+
+Figures = dict[str, float]
+
+
+@gin.configurable(module="metamon_ext")
+class Learner:
+    """Networks, optimizer, and one `update`.
+
+    Args:
+        gammas: discount factors, one critic each; all take part in the actor's weights.
+        filter_func: w, from advantages (B, L, G, 1) to weights of the same shape.
+        critic_weight: of L_critic in the sum of the losses; with 0 there are no critics, and the
+            filter is given advantages of 0.
+        monte_carlo_weight: m in [0, 1]. Returns are unbiased for the recorded policies and
+            reach far at once, bootstrapped targets are for the policy that is learned.
+        target_rate: the target networks move this part of the way at every step.
+        learning_rate, weight_decay: of AdamW.
+        warmup_steps: the learning rate rises linearly over these and stays.
+        max_grad_norm: the gradient is scaled down to this norm.
+    """
+
+    _PARTS = ("model", "target", "optimizer", "schedule")
+
+    def __init__(
+        self,
+        gammas: Sequence[float] = (0.9, 0.99, 0.999, 0.9999),
+        filter_func: Callable[[Tensor], Tensor] = binary_advantage_filter,
+        critic_weight: float = 1.0,
+        monte_carlo_weight: float = 0.5,
+        target_rate: float = 0.005,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        warmup_steps: int = 100,
+        max_grad_norm: float = 1.0,
+    ) -> None:
+        if not gammas or not all(0 <= gamma <= 1 for gamma in gammas):
+            raise ValueError(f"gammas are discounts in [0, 1], at least one, not {gammas!r}")
+        self.gammas = torch.tensor(gammas)
+        self.filter_func = filter_func
+        self.critic_weight = critic_weight
+        self.monte_carlo_weight = monte_carlo_weight
+        self.target_rate = target_rate
+        self.max_grad_norm = max_grad_norm
+        self.model = LiteModel(gammas=len(gammas))
+        self.target = copy.deepcopy(self.model.heads).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=learning_rate, weight_decay=weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: min(1.0, (step + 1) / max(warmup_steps, 1))
+        )
+
+    def losses(self, batch: Decisions, returns: Tensor) -> tuple[Tensor, Tensor | None, Figures]:
+        """L_actor, L_critic (None where no critic is learned) and figures for the log.
+
+        Args:
+            batch: slices (B, L + 1); the last decision only serves as s' of the one before.
+            returns: (B, L, G), R_g.
+        """
+        x, h, e = self.model(batch.state, batch.actions, batch.legal, batch.start)
+        log_probs = self.model.heads.log_probs(x, h, e, batch.legal)
+        action = batch.action[:, :-1]
+        known = action >= 0
+        taken = action.clamp(min=0).unsqueeze(-1)
+        log_prob = log_probs[:, :-1].gather(-1, taken).squeeze(-1)
+        best = log_probs[:, :-1].argmax(-1) == action
+        figures = {
+            "accuracy": masked_mean(best.float(), known).item(),
+            "cross_entropy": masked_mean(-log_prob.detach(), known).item(),
+        }
+        advantage = torch.zeros_like(returns)
+        critic_loss = None
+        if self.critic_weight:
+            q = self.model.heads.q_values(x, e)
+            index = taken.unsqueeze(-1).expand(-1, -1, 1, q.shape[-1])
+            q_taken = q[:, :-1].gather(-2, index).squeeze(-2)
+            with torch.no_grad():
+                y = self._target(batch, x, h, e, returns)
+                advantage = q_taken - expected_value(log_probs, q)[:, :-1]
+            each = known.unsqueeze(-1)
+            critic_loss = masked_mean((q_taken - y).square(), each)
+            figures["critic_loss"] = critic_loss.item()
+            figures["positive_advantage"] = masked_mean((advantage > 0).float(), each).item()
+            figures["q_mean"] = masked_mean(q_taken.detach(), each).item()
+        weight = self.filter_func(advantage.unsqueeze(-1)).squeeze(-1)
+        actor_loss = weighted_regression_loss(log_prob, weight, known)
+        return actor_loss, critic_loss, {"actor_loss": actor_loss.item()} | figures
+
+    def _target(self, batch: Decisions, x: Tensor, h: Tensor, e: Tensor, returns: Tensor) -> Tensor:
+        """y_g, (B, L, G)."""
+        next_value = expected_value(
+            self.target.log_probs(x, h, e, batch.legal), self.target.q_values(x, e)
+        )[:, 1:]
+        done = batch.done[:, :-1].float()
+        bootstrapped = td_target(batch.reward[:, :-1], done, next_value, self.gammas)
+        return torch.lerp(bootstrapped, returns, self.monte_carlo_weight)
+
+    def update(self, batch: Decisions, returns: Tensor) -> Figures:
+        """One step of gradient descent."""
+        loss, critic_loss, figures = self.losses(batch, returns)
+        if critic_loss is not None:
+            loss = loss + self.critic_weight * critic_loss
+        self.optimizer.zero_grad()
+        loss.backward()
+        parameters = self.model.parameters()
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm).item()
+        lr = float(self.schedule.get_last_lr()[0])
+        self.optimizer.step()
+        self.schedule.step()
+        with torch.no_grad():
+            for slow, fast in zip(
+                self.target.parameters(), self.model.heads.parameters(), strict=True
+            ):
+                slow.lerp_(fast, self.target_rate)
+        return figures | {"grad_norm": grad_norm, "lr": lr}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `update` changes."""
+        return {part: getattr(self, part).state_dict() for part in self._PARTS}
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with the weights of a trained network, in the targets too."""
+        self.model.load_state_dict(weights)
+        self.target.load_state_dict(self.model.heads.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where `state_dict` was called."""
+        for part in self._PARTS:
+            getattr(self, part).load_state_dict(state[part])

@@ -1,0 +1,99 @@
+"""A trained network in the seats of an arena."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metamon_ext.arena.policy import CHUNK, in_chunks
+from metamon_ext.spaces.actions import NUM_ACTIONS
+from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.spaces.universal import UniversalState
+from metamon_ext.training.lite.checkpoint import checkpoint_file, load_model
+
+if TYPE_CHECKING:
+    from metamon_ext.arena.policy import Decision
+
+
+class _Memory:
+    """What is kept of one battle: the observation space's memory and the network's."""
+
+    def __init__(self, context_dim: int) -> None:
+        self.space = MatchupObservationSpace()
+        self.before = torch.zeros(context_dim)  # h before and after the latest decision
+        self.after = self.before
+        self.state: UniversalState | None = None
+        self.observation: dict[str, NDArray[np.float32]] = {}
+
+    def observe(self, state: UniversalState) -> None:
+        """Take in the state of a decision; asked again in the same state, nothing moves on."""
+        if state is not self.state:
+            self.state, self.before = state, self.after
+            self.observation = self.space(state)
+
+
+class LitePolicy:
+    """Plays the policy of a checkpoint, all battles of a worker in one batch.
+
+    Args:
+        checkpoint: a run's folder, or the file in it.
+        temperature: actions are drawn from pi(a|s)^(1/temperature); 0 takes the likeliest.
+    """
+
+    def __init__(self, checkpoint: str | Path, temperature: float | str = 1.0) -> None:
+        torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
+        self._model = load_model(Path(checkpoint))
+        self._temperature = float(temperature)
+        if not self._temperature >= 0:
+            raise ValueError(f"temperature has to be 0 or more, not {temperature}")
+        self._memories: dict[str, _Memory] = {}
+
+    @staticmethod
+    def weights(checkpoint: str | Path, **_: object) -> Path:
+        """The file that the network comes from. Raises UserError for one that cannot play."""
+        load_model(Path(checkpoint))
+        return checkpoint_file(Path(checkpoint))
+
+    def begin(self, battle_id: str) -> None:
+        self._memories[battle_id] = _Memory(self._model.sizes["context_dim"])
+
+    def end(self, battle_id: str) -> None:
+        self._memories.pop(battle_id, None)
+
+    def act(self, decisions: Sequence[Decision]) -> list[int]:
+        return [self._choose(*each) for each in in_chunks(decisions, self._log_probs)]
+
+    def _log_probs(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
+        """log pi in up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""
+        model = self._model
+        state = np.zeros((CHUNK, MatchupObservationSpace.state_dim), np.float32)
+        actions = np.zeros((CHUNK, NUM_ACTIONS, MatchupObservationSpace.action_dim), np.float32)
+        legal = np.zeros((CHUNK, NUM_ACTIONS), bool)
+        h = torch.zeros(CHUNK, model.sizes["context_dim"])
+        memories = [self._memories[decision.battle_id] for decision in decisions]
+        for row, (decision, memory) in enumerate(zip(decisions, memories, strict=True)):
+            memory.observe(decision.state)
+            state[row] = memory.observation["state"]
+            actions[row] = memory.observation["actions"]
+            legal[row, decision.legal_actions] = True
+            h[row] = memory.before
+        with torch.inference_mode():
+            log_probs, _, h = model.step(
+                torch.from_numpy(state), torch.from_numpy(actions), torch.from_numpy(legal), h
+            )
+        for memory, after in zip(memories, h, strict=False):
+            memory.after = after
+        return log_probs.numpy()
+
+    def _choose(self, decision: Decision, log_probs: NDArray[np.float32]) -> int:
+        legal = decision.legal_actions
+        scores = log_probs[legal].astype(np.float64)
+        if self._temperature == 0:
+            return legal[int(scores.argmax())]
+        weights = np.exp((scores - scores.max()) / self._temperature)
+        return decision.rng.choices(legal, weights.tolist())[0]

@@ -1,0 +1,263 @@
+"""`metamon-ext quickstart`: the whole loop on a laptop, from no data to a report.
+
+Each stage leaves its result on disk and does only what is missing there, so that a run that was
+interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from metamon_ext.arena.executors.worker import WorkerSettings
+from metamon_ext.arena.play import add_seat_arguments, play_all, prepare, team_set_id
+from metamon_ext.arena.schedule import matchup
+from metamon_ext.arena.store import ResultStore, read_results
+from metamon_ext.arena.teams import BattleFormat, Team
+from metamon_ext.arguments import positive
+from metamon_ext.data.audit_report import print_audit
+from metamon_ext.data.filter import FilterRules, filter_trajectories
+from metamon_ext.data.trajectory import FILTERING_STATS, RESULTS
+from metamon_ext.errors import UserError
+from metamon_ext.evaluation.games import Game, HeadToHead, games_of, head_to_head
+from metamon_ext.evaluation.report import duration, print_tables, write_report
+from metamon_ext.evaluation.schedules import Arrangement
+from metamon_ext.files import lock_folder, write_json
+from metamon_ext.terminal import console
+from metamon_ext.training.lite.config import read_gin_config
+from metamon_ext.training.lite.training_log import LOG
+
+RULES, CARELESS = "simple_heuristics", "simple_heuristics?epsilon=0.4"
+MIXTURE = {
+    (RULES, RULES): 2,
+    (RULES, CARELESS): 3,
+    (CARELESS, CARELESS): 3,
+    (CARELESS, "max_base_power"): 2,
+    (RULES, "max_base_power"): 1,
+    ("max_base_power", "random"): 1,
+}
+"""Who makes the training data, and in which proportion."""
+
+TRAINER = "metamon_ext.training.lite.train"
+"""Imported when it is needed: it brings torch, and `metamon-ext --help` reads this module."""
+
+STUDENTS = ("binary_advantage", "behavior_cloning")
+"""The two policies that are trained, each by the gin config of its name."""
+
+OPPONENTS = ("random", "max_base_power", "simple_heuristics")
+
+KINDS = {
+    "binary_advantage": "finetuned here, binary advantage",
+    "behavior_cloning": "finetuned here, behavior cloning",
+    "random": "any legal action",
+    "max_base_power": "strongest move, poke-env",
+    "simple_heuristics": "hand-written rules, poke-env",
+}
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext quickstart`."""
+    parser = commands.add_parser("quickstart")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"))
+    add_seat_arguments(parser)
+    parser.add_argument(
+        "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
+    )
+    parser.add_argument("--battles", type=positive, default=1800, help="to learn from")
+    parser.add_argument("--steps", type=positive, help="of training; else as the gin configs say")
+    parser.add_argument("--tournament_battles", type=positive, default=300, help="of a student")
+    parser.add_argument("--gin", action="append", default=[], metavar='"NAME.PARAM = VALUE"')
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="insist that --output_dir holds a run to go on with; without this a new one is begun "
+        "where there is none",
+    )
+    parser.set_defaults(run=run)
+
+
+@dataclass
+class Quickstart:
+    """One run in its folder."""
+
+    folder: Path
+    battle_format: BattleFormat
+    teams: list[Team]
+    seed: int
+    workers: int
+    settings: dict[str, Any]
+
+    def store(self, name: str) -> ResultStore:
+        return ResultStore(self.folder / name / RESULTS, self.settings, resume=True)
+
+    def generate(self) -> None:
+        """Battles between the heuristics, both points of view saved."""
+        total = sum(MIXTURE.values())
+        specs = []
+        for (p1, p2), share in MIXTURE.items():
+            battles = self.settings["battles"] * share // total
+            specs += matchup(p1, p2, battles, self.battle_format, self.teams, self.seed)
+        with closing(self.store("selfplay")) as store:
+            worker_settings = WorkerSettings(
+                trajectories=self.folder / "selfplay" / "trajectories", date=store.created
+            )
+            play_all(specs, worker_settings, self.workers, store, "battles")
+
+    def clean(self) -> None:
+        """Audit the trajectories, and set aside what should not be learned from."""
+        raw = self.folder / "selfplay" / "trajectories"
+        report, _ = filter_trajectories(raw, self.data, FilterRules(min_decisions=2), self.workers)
+        print_audit(console(stderr=True), report)
+        if report.verdict == "unusable":
+            raise UserError(f"the trajectories in {raw} are unusable: see the audit above")
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def finetune(self, student: str) -> None:
+        """Train one of the `STUDENTS`."""
+        train = importlib.import_module(TRAINER).train
+        train(
+            data_dir=self.data,
+            run_dir=self.run_dir(student),
+            config=student,
+            overrides=self.settings["gin"],
+            steps=self.settings["steps"],
+            seed=self.seed,
+            resume=True,
+        )
+
+    def run_dir(self, student: str) -> Path:
+        return self.folder / "models" / student
+
+    def play(self) -> None:
+        """Everybody against everybody; heuristics among themselves need fewer battles."""
+        battles = self.settings["tournament_battles"]
+
+        def how_many(a: str, b: str) -> int:
+            return battles if {a, b} & set(STUDENTS) else max(2, battles // 3)
+
+        arrangement = Arrangement(self.battle_format, self.teams, self.seed)
+        specs = arrangement.specs(
+            {(a, b): how_many(a, b) for a, b in combinations([*STUDENTS, *OPPONENTS], 2)}
+        )
+        aliases = {student: str(self.run_dir(student)) for student in STUDENTS}
+        with closing(self.store("tournament")) as store:
+            play_all(specs, WorkerSettings(aliases=aliases), self.workers, store, "battles")
+
+    def report(self, stages: dict[str, float]) -> None:
+        """Ratings, matrix and curves: pictures, a page, and tables in the terminal."""
+        games, unfinished = games_of(read_results(self.folder / "tournament" / RESULTS))
+        recorded = read_results(self.folder / "selfplay" / RESULTS)
+        ratings = write_report(
+            output_dir=self.folder,
+            title=f"Quickstart in {self.battle_format.name}, seed {self.seed}",
+            summary=findings(games),
+            games=games,
+            unfinished=unfinished,
+            training_logs={s: self.run_dir(s) / LOG for s in STUDENTS},
+            stages=stages,
+            notes=notes(len(recorded), self.data),
+            kinds=KINDS,
+        )
+        print_tables(console(), ratings, games, unfinished)
+        for sentence in findings(games):
+            console().print(sentence)
+
+
+def findings(games: Sequence[Game]) -> list[str]:
+    """What the tournament says of the binary-advantage policy, the most important first."""
+
+    def rate(result: HeadToHead) -> str:
+        low, high = f"{result.low:.1%}", f"{result.high:.1%}"
+        return f"{result.win_rate:.1%} (95 % interval {low} to {high}, {result.games} battles)"
+
+    student, twin = STUDENTS
+    sentences = []
+    for opponent in (twin, "simple_heuristics", "max_base_power", "random"):
+        result = head_to_head(games, student, opponent)
+        if result.low > 0.5:
+            verdict = "beats"
+        elif result.high < 0.5:
+            verdict = "loses to"
+        else:
+            verdict = "cannot be told from"
+        sentences.append(f"{student} {verdict} {opponent}: it wins {rate(result)}.")
+    return sentences
+
+
+def notes(recorded: int, data: Path) -> dict[str, list[str]]:
+    """What a reader of the report should know."""
+    stats = json.loads((data / FILTERING_STATS).read_text())
+    mixture = ", ".join(f"{a} - {b} ({share})" for (a, b), share in MIXTURE.items())
+    return {
+        "Training data": [
+            f"{recorded:,} battles among {mixture}, the numbers being shares; both points of view. "
+            f"After the audit {stats['kept_files']:,} trajectories were kept.",
+            "The players are of mixed strength on purpose. Cloning imitates all of them alike. "
+            "The binary advantage asks the critics which of the recorded actions turned out better "
+            "than what the policy expects of itself, and learns those at full weight and the "
+            "others at a fifth.",
+        ],
+        "Caveats": [
+            "The built-in learner is for trying the method out. Strong agents are trained with "
+            "Metamon and AMAGO, with the same weights, rewards and configs.",
+            "One run with one seed. Intervals are over battles in mirrored pairs, not over "
+            "repeated training.",
+        ],
+    }
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is missing of the whole loop."""
+    folder = args.output_dir
+    if args.resume and not (folder / "selfplay").is_dir():
+        raise UserError(f"there is no run to resume in {folder}: leave --resume out")
+    if args.battles < sum(MIXTURE.values()):
+        raise UserError(f"--battles {args.battles}: the mixture takes {sum(MIXTURE.values())}")
+    importlib.import_module(TRAINER)  # which registers what the gin files bind
+    for student in STUDENTS:
+        read_gin_config(student, args.gin)  # what is wrong there is said before any battle
+    battle_format, teams, _ = prepare(args.battle_format, args.teams)
+    names = ("battle_format", "seed", "battles", "steps", "tournament_battles", "gin")
+    settings = {name: getattr(args, name) for name in names} | {"teams": team_set_id(teams)}
+    loop = Quickstart(folder, battle_format, teams, args.seed, args.workers, settings)
+    stages: list[tuple[str, Callable[[], None]]] = [
+        ("Generate", loop.generate),
+        ("Audit and filter", loop.clean),
+        *((f"Finetune {s}", lambda s=s: loop.finetune(s)) for s in STUDENTS),
+        ("Tournament", loop.play),
+    ]
+    with lock_folder(folder):
+        return run_stages(loop, stages)
+
+
+def run_stages(loop: Quickstart, stages: Sequence[tuple[str, Callable[[], None]]]) -> int:
+    """Run each stage, and write the report."""
+    folder, stderr = loop.folder, console(stderr=True)
+    timing = folder / "stages.json"
+    seconds = json.loads(timing.read_text()) if timing.is_file() else {}
+    for i, (name, stage) in enumerate(stages, start=1):
+        stderr.print(Text(f"{i}/{len(stages) + 1}  {name}", "bold"))
+        started = time.perf_counter()
+        stage()
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+        write_json(timing, seconds)
+    stderr.print(Text(f"{len(stages) + 1}/{len(stages) + 1}  Report", "bold"))
+    started = time.perf_counter()
+    loop.report(seconds)
+    took = ", ".join(f"{name.lower()} {duration(s)}" for name, s in seconds.items())
+    print(f"Took {duration(sum(seconds.values()) + time.perf_counter() - started)}: {took}.")
+    print(f"Report: {folder / 'report.html'}", flush=True)
+    return 0

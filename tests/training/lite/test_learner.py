@@ -1,0 +1,135 @@
+"""One step of learning does what the formulas say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from metamon_ext.learning.advantage import behavior_cloning_filter, binary_advantage_filter
+from metamon_ext.learning.losses import discounted_returns
+from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.training.lite.dataset import Decisions
+from metamon_ext.training.lite.learner import Learner
+
+
+def make_learner(**changes: Any) -> Learner:
+    torch.manual_seed(0)
+    return Learner(gammas=(0.9, 0.99), **changes)
+
+
+def make_batch(b: int = 2, length: int = 4) -> tuple[Decisions, torch.Tensor]:
+    """Random slices, each ending a battle in its second decision."""
+    torch.manual_seed(1)
+    space = MatchupObservationSpace
+    legal = torch.ones(b, length + 1, 3, dtype=torch.bool)
+    legal[:, :, 2] = False
+    done = torch.zeros(b, length + 1, dtype=torch.bool)
+    done[:, 1] = True
+    batch = Decisions(
+        state=torch.rand(b, length + 1, space.state_dim),
+        actions=torch.rand(b, length + 1, 3, space.action_dim),
+        legal=legal,
+        action=torch.randint(2, (b, length + 1)),
+        reward=torch.where(done, 1.0, 0.0),
+        start=torch.roll(done, 1, dims=1),
+        done=done,
+    )
+    return batch, torch.rand(b, length, 2)
+
+
+def test_losses_are_those_of_the_formulas() -> None:
+    """Once more, decision by decision, in plain loops."""
+    learner = make_learner(monte_carlo_weight=0.25)
+    batch, returns = make_batch()
+    batch.action[0, 0] = -1
+    actor_loss, critic_loss, figures = learner.losses(batch, returns)
+
+    x, h, e = learner.model(batch.state, batch.actions, batch.legal, batch.start)
+    pi = learner.model.heads.log_probs(x, h, e, batch.legal).exp()
+    q = learner.model.heads.q_values(x, e)
+    target_pi = learner.target.log_probs(x, h, e, batch.legal).exp()
+    target_q = learner.target.q_values(x, e)
+    actor_terms, critic_terms, positive = [], [], 0
+    for b in range(2):
+        for t in range(4):
+            a = int(batch.action[b, t])
+            for g, gamma in enumerate((0.9, 0.99)):
+                if a == -1:
+                    continue
+                value = sum(pi[b, t, i] * q[b, t, i, g] for i in range(3))
+                weight = 1.0 if q[b, t, a, g] > value else 0.2
+                positive += weight == 1.0
+                actor_terms.append(-weight * pi[b, t, a].log())
+                ahead = sum(target_pi[b, t + 1, i] * target_q[b, t + 1, i, g] for i in range(3))
+                y = batch.reward[b, t] + gamma * (not batch.done[b, t]) * ahead
+                y = 0.75 * y + 0.25 * returns[b, t, g]
+                critic_terms.append((q[b, t, a, g] - y) ** 2)
+    torch.testing.assert_close(actor_loss, torch.stack(actor_terms).mean())
+    torch.testing.assert_close(critic_loss, torch.stack(critic_terms).mean())
+    assert figures["positive_advantage"] == pytest.approx(positive / len(actor_terms))
+
+
+def test_the_actor_does_not_pull_on_the_critics_nor_the_critics_on_their_target() -> None:
+    learner = make_learner()
+    actor_loss, critic_loss, _ = learner.losses(*make_batch())
+    actor_loss.backward(retain_graph=True)
+    assert all(w.grad is None for w in learner.model.heads.critics.parameters())
+    critic_loss.backward()
+    assert all(w.grad is None for w in learner.target.parameters())
+
+
+def test_cloning_leaves_the_critics_alone() -> None:
+    learner = make_learner(filter_func=behavior_cloning_filter, critic_weight=0.0, weight_decay=0.0)
+    before = [w.clone() for w in learner.model.heads.critics.parameters()]
+    learner.update(*make_batch())
+    assert all(map(torch.equal, before, learner.model.heads.critics.parameters()))
+
+
+def test_the_targets_follow_slowly() -> None:
+    learner = make_learner(target_rate=0.25)
+    before = [w.clone() for w in learner.target.parameters()]
+    learner.update(*make_batch())
+    for old, new, online in zip(
+        before, learner.target.parameters(), learner.model.heads.parameters(), strict=True
+    ):
+        torch.testing.assert_close(new, 0.75 * old + 0.25 * online)
+
+
+def test_the_learning_rate_warms_up_and_the_gradient_is_clipped() -> None:
+    learner = make_learner(learning_rate=1.0, warmup_steps=4, max_grad_norm=1e-3)
+    batch = make_batch()
+    assert [learner.update(*batch)["lr"] for _ in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    norms = [w.grad.norm() for w in learner.model.parameters() if w.grad is not None]
+    assert torch.stack(norms).norm() <= 1.001e-3
+
+
+@pytest.mark.parametrize(
+    ("filter_func", "expected"),
+    [(binary_advantage_filter, 5 / 6), (behavior_cloning_filter, 1 / 2)],
+)
+def test_of_two_habits_the_winning_one_is_kept(filter_func: Any, expected: float) -> None:
+    """One decision a battle: action 0 wins, action 1 loses, recorded equally often.
+
+    Where all that differs is the weight, pi is in proportion to it: 1 to 0.2 makes 5/6.
+    """
+    n, space = 256, MatchupObservationSpace
+    action = torch.arange(n) % 2
+    ends = torch.ones(n, dtype=torch.bool)
+    actions = torch.zeros(n, 2, space.action_dim)
+    actions[:, 1, 0] = 1.0  # so that they can be told apart
+    data = Decisions(
+        torch.zeros(n, space.state_dim), actions, torch.ones(n, 2, dtype=torch.bool),
+        action, 1.0 - 2 * action, ends, ends,
+    )  # fmt: skip
+    learner = make_learner(filter_func=filter_func, learning_rate=3e-3, warmup_steps=1)
+    returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
+    order = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        indices = data.slices(8, 9, order)
+        learner.update(data.take(indices), returns[indices[:, :-1]])
+    batch = data.take(torch.tensor([[0]]))
+    x, h, e = learner.model(batch.state, batch.actions, batch.legal, batch.start)
+    pi = learner.model.heads.log_probs(x, h, e, batch.legal).exp()
+    assert pi[0, 0, 0].item() == pytest.approx(expected, abs=0.05)

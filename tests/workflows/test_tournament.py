@@ -1,0 +1,267 @@
+"""A tournament is held once, whatever happens on the way, and says what it found."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metamon_ext.arena.store import read_results
+from metamon_ext.cli import main
+from metamon_ext.data.trajectory import TrajectoryName, trajectory_files
+from metamon_ext.errors import UserError
+from metamon_ext.evaluation.exports import HEADER
+from metamon_ext.evaluation.games import games_of, tally
+from metamon_ext.workflows.tournament import pairings_of
+from tests.conftest import ROOT, cli_command, on_a_full_disk
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+PLAYERS = ("simple_heuristics", "max_base_power", "random")
+BATTLES = 24
+"""A matchup."""
+
+
+def tournament(folder: Path, *more: object, models: tuple[str, ...] = PLAYERS) -> list[str]:
+    common = ["--team_set", "sample", "--workers", 2, "--seed", 5, "--output_dir", folder]
+    return ["self_play_tournament", "--models", *models, *map(str, [*common, *more])]
+
+
+def digest(folder: Path) -> tuple[object, ...]:
+    """All that a tournament leaves, without the time of day in the names of its trajectories."""
+    files = {
+        "_".join([*path.name.split("_")[:5], path.name.split("_")[-1]]): path.read_bytes()
+        for path in trajectory_files(folder / "trajectories")
+    }
+    logs = {path.name: path.read_text() for path in (folder / "team_results").iterdir()}
+    results = json.loads((folder / "tournament_results.json").read_text())
+    return read_results(folder / "results.sqlite"), files, logs, results
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tournament")
+    assert main(tournament(folder, "--battles_per_matchup", BATTLES)) == 0
+    return folder
+
+
+def test_every_matchup_is_played_in_mirrored_pairs_and_saved(undisturbed: Path) -> None:
+    rows = read_results(undisturbed / "results.sqlite")
+    assert Counter(frozenset((row.p1, row.p2)) for row in rows) == {
+        frozenset((a, b)): BATTLES for a, b in pairings_of(PLAYERS, None)
+    }
+    pairs = Counter((frozenset((row.p1, row.p2)), row.pair, row.seed) for row in rows)
+    assert set(pairs.values()) == {2}
+    files = list(trajectory_files(undisturbed / "trajectories" / "gen1ou"))
+    assert len(files) == 2 * sum(row.outcome in ("p1", "p2") for row in rows)
+
+
+def test_the_results_say_what_the_battles_were(undisturbed: Path) -> None:
+    rows = read_results(undisturbed / "results.sqlite")
+    results = json.loads((undisturbed / "tournament_results.json").read_text())
+    assert results["battles"] == len(rows) == 3 * BATTLES and results["unfinished"] == 0
+    assert [rating["player"] for rating in results["ratings"]] == list(PLAYERS)
+    for matchup in results["matchups"]:
+        seats = [(row.p1, row.p2, row.outcome) for row in rows]
+        a, b = matchup["player"], matchup["opponent"]
+        wins = seats.count((a, b, "p1")) + seats.count((b, a, "p2"))
+        assert matchup["wins"] == wins
+        assert matchup["wins"] + matchup["losses"] + matchup["ties"] == BATTLES
+        assert 0 <= matchup["low"] <= matchup["win_rate"] <= matchup["high"] <= 1
+    about = results["players"]["random"]
+    assert about["decisions"] == sum(
+        (row.p1_decisions if row.p1 == "random" else row.p2_decisions)
+        for row in rows
+        if "random" in (row.p1, row.p2)
+    )
+
+
+def test_the_logs_are_metamons_and_name_the_trajectories(undisturbed: Path) -> None:
+    rows = {int(row.key, 16): row for row in read_results(undisturbed / "results.sqlite")}
+    seen: Counter[int] = Counter()
+    names = [TrajectoryName.parse(path.name) for path in trajectory_files(undisturbed)]
+    saved = {(int(n.battle_id.rpartition("-")[2]), n.player): n.outcome for n in names}
+    for log in (undisturbed / "team_results").glob("battle_log_*_gen1ou.csv"):
+        header, *lines = log.read_text().splitlines()
+        assert header == HEADER
+        for player, team, _opponent, result, turns, battle in csv.reader(lines):
+            row = rows[int(battle)]
+            first = row.p1 == player
+            assert team == f"teams/gen1ou/{row.p1_team if first else row.p2_team}.gen1ou_team"
+            assert int(turns) == row.turns
+            if result != "TIE":
+                assert saved[int(battle), player.replace("_", "+")] == result
+            seen[int(battle)] += 1
+    assert seen == dict.fromkeys(rows, 2)
+
+
+def kill_and_resume(folder: Path, battles: int, kills: int, rng: random.Random) -> int:
+    """Kill a tournament with all its workers so often, then let it end. Returns the kills that
+    hit it while it ran."""
+    command = cli_command(tournament(folder, "--battles_per_matchup", battles))
+    hits = 0
+    for _ in range(kills):
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        until = count(folder) + rng.randint(1, 12)
+        while process.poll() is None and count(folder) < until:
+            time.sleep(0.02)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            hits += 1
+        process.wait()
+    assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+    return hits
+
+
+def count(folder: Path) -> int:
+    try:
+        return len(read_results(folder / "results.sqlite"))
+    except UserError:
+        return 0
+
+
+def test_a_killed_tournament_ends_as_an_undisturbed_one(undisturbed: Path, tmp_path: Path) -> None:
+    assert kill_and_resume(tmp_path, BATTLES, kills=2, rng=random.Random(0)) >= 1
+    assert digest(tmp_path) == digest(undisturbed)
+
+
+@pytest.mark.long
+def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
+    assert main(tournament(tmp_path / "undisturbed", "--battles_per_matchup", 400)) == 0
+    hits = kill_and_resume(tmp_path / "killed", 400, kills=20, rng=random.Random(1))
+    assert hits == 20
+    assert digest(tmp_path / "killed") == digest(tmp_path / "undisturbed")
+
+
+def test_other_settings_are_refused_by_name(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (undisturbed / "results.sqlite").read_bytes()
+    assert main(tournament(undisturbed, "--battles_per_matchup", BATTLES + 2)) == 2
+    expected = f"battles_per_matchup = {BATTLES}, not {BATTLES + 2}"
+    assert expected in capsys.readouterr().err
+    settings = ("--battles_per_matchup", BATTLES, "--turn_limit", 50)
+    assert main(tournament(undisturbed, *settings)) == 2
+    assert "turn_limit = 1000, not 50" in capsys.readouterr().err
+    assert (undisturbed / "results.sqlite").read_bytes() == before
+
+
+def test_a_checkpoint_that_was_trained_on_is_another_player(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name is the same; what it names is not."""
+    weights = tmp_path / "weights"
+    weights.write_text("epoch 1")
+    player = f"tests.support.arena_policies:WithWeights?file={weights}"
+    command = tournament(tmp_path / "run", "--battles_per_matchup", 2, models=(player, "random"))
+    assert main(command) == 0 == main(command)
+    weights.write_text("epoch 2")
+    assert main(command) == 2
+    assert "was played with policies" in capsys.readouterr().err
+
+
+def test_players_and_gauntlets_that_make_no_sense_are_refused() -> None:
+    assert pairings_of(("a", "b", "c"), "b") == [("b", "a"), ("b", "c")]
+    for models, gauntlet, says in [
+        (("a", "b", "a"), None, "a is listed twice"),
+        (("a",), None, "at least two"),
+        (("a", "b"), "c", "--gauntlet c"),
+        (("a",), "a", "--gauntlet a"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            pairings_of(models, gauntlet)
+
+
+def test_a_policy_that_raises_leaves_the_rest_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the same command plays its battles again, when it no longer does."""
+    broken = tmp_path / "broken"
+    broken.touch()
+    player = f"tests.support.arena_policies:RaisingWhile?file={broken}"
+    models = (player, "random", "max_base_power")
+    command = tournament(tmp_path / "run", "--battles_per_matchup", 4, models=models)
+    assert main(command) == 1
+    assert "8 times: " in capsys.readouterr().err
+    results = json.loads((tmp_path / "run" / "tournament_results.json").read_text())
+    assert results["battles"] == 12 and results["unfinished"] == 8
+    assert [m["wins"] + m["losses"] + m["ties"] for m in results["matchups"]] == [4]
+    broken.unlink()
+    assert main(command) == 0
+    results = json.loads((tmp_path / "run" / "tournament_results.json").read_text())
+    assert results["battles"] == 12 and results["unfinished"] == 0
+
+
+def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
+    command = cli_command(tournament(tmp_path, "--battles_per_matchup", 40))
+    full = on_a_full_disk(command, 28_000)
+    assert full.returncode == 1, full.stderr
+    assert len(full.stderr.splitlines()) == 1 and "cannot write" in full.stderr
+    held = count(tmp_path)
+    assert 0 < held < 120
+    assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+    assert count(tmp_path) == 120
+
+
+def test_a_sequential_tournament_stops_what_is_decided(undisturbed: Path, tmp_path: Path) -> None:
+    command = tournament(tmp_path, "--battles_per_matchup", 400, "--sprt", 0, 100)
+    assert main(command) == 0
+    results = json.loads((tmp_path / "tournament_results.json").read_text())
+    assert {v["verdict"] for v in results["sprt"]} == {"better"}
+    assert results["battles"] < 400
+    for verdict in results["sprt"]:
+        assert verdict["low"] <= verdict["elo"] <= verdict["high"] and verdict["low"] > 0
+    first = digest(tmp_path)
+    shutil.rmtree(tmp_path / "team_results")
+    assert main(command) == 0
+    assert digest(tmp_path) == first
+
+
+def test_pairs_take_the_luck_of_the_teams_out(tmp_path: Path) -> None:
+    """Of two battles with the same teams and seats changed, the mean varies less than that of two
+    battles on their own: here to about 0.6 of it (0.60 in 200 pairs, seed 0)."""
+    players = ("simple_heuristics", "simple_heuristics?epsilon=0.1")
+    assert main(tournament(tmp_path, "--battles_per_matchup", 240, models=players)) == 0
+    games, _ = games_of(read_results(tmp_path / "results.sqlite"))
+    (outcomes,) = tally(games).values()
+    scores = outcomes @ [1.0, 0.5, 0.0] / 2
+    wins, ties, losses = outcomes.sum(0) / outcomes.sum()
+    mean = wins + ties / 2
+    unpaired = wins * (1 - mean) ** 2 + ties * (0.5 - mean) ** 2 + losses * mean**2
+    assert np.var(scores, ddof=1) < 0.8 * unpaired / 2
+
+
+def test_who_can_play_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["self_play_tournament", "--list_models"]) == 0
+    assert "simple_heuristics" in capsys.readouterr().out
+    assert main(["self_play_tournament"]) == 2
+
+
+def test_an_adaptive_tournament_spends_its_battles_on_close_neighbours(tmp_path: Path) -> None:
+    models = (*PLAYERS, "simple_heuristics?epsilon=0.05")
+    command = tournament(tmp_path, "--battles_per_matchup", 60, "--adaptive", models=models)
+    assert main(command) == 0
+    rows = read_results(tmp_path / "results.sqlite")
+    battles = Counter(frozenset((row.p1, row.p2)) for row in rows)
+    assert min(battles.values()) >= 4 and battles.total() <= 360
+    close, plain = (frozenset(("simple_heuristics", name)) for name in (models[3], "random"))
+    assert battles[close] > 3 * battles[plain]
+    first = digest(tmp_path)
+    assert main(command) == 0
+    assert digest(tmp_path) == first
