@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from metamon_ext.errors import UserError
 from metamon_ext.terminal import print_json
+
+T = TypeVar("T")
 
 
 def default_workers() -> int:
@@ -87,3 +91,38 @@ def print_figures(figures: Mapping[str, object], as_json: bool) -> None:
         return
     width = max(map(len, figures))
     print("\n".join(f"{name:{width}}  {value}" for name, value in figures.items()))
+
+
+def add_seat_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that every command has which plays battles."""
+    parser.add_argument(
+        "--battle_format", default="gen1ou", help="a singles format of the simulator"
+    )
+    parser.add_argument("--seed", type=seed_value, default=0)
+    parser.add_argument(
+        "--workers", type=positive, default=default_workers(), help="processes; default: one a core"
+    )
+
+
+def add_condition_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of a `BattleConfig`."""
+    add_seat_arguments(parser)
+    parser.add_argument(
+        "--team_set",
+        help="a team set of Metamon's, a folder of Showdown exports, or sample (ours); default: "
+        "competitive, or sample where that cannot be had",
+    )
+    parser.add_argument(
+        "--battle_backend",
+        choices=["metamon", "pokeagent", "poke-env"],
+        help="of Metamon's models; default: each model's own",
+    )
+    parser.add_argument(
+        "--turn_limit", type=positive, default=1000, help="a longer battle ends as unfinished"
+    )
+
+
+def fill(config: type[T], args: argparse.Namespace, **values: Any) -> T:
+    """A config dataclass from the flags of its fields' names; `values` go before the flags."""
+    names = {field.name for field in fields(config)}  # type: ignore[arg-type]
+    return config(**{name: getattr(args, name) for name in names & vars(args).keys()} | values)

@@ -17,7 +17,7 @@ import pytest
 
 from metamon_ext import database
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.filtering import recorded
+from metamon_ext.arena.recorded import recorded
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.arena.teams import Team

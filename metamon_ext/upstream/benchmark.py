@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from metamon_ext.arena.executors.pool import play_battles
 from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import add_seat_arguments, prepare
+from metamon_ext.arena.play import prepare
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.arguments import positive, print_figures
+from metamon_ext.arguments import add_seat_arguments, positive, print_figures
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.evaluate import AT_ONCE
 

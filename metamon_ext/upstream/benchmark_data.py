@@ -11,7 +11,7 @@ from amago.loading import RLData_pad_collate, RLDataset
 from metamon.data import MetamonDataset
 from metamon.rl.metamon_to_amago import MetamonAMAGODataset
 
-from metamon_ext.data.cache.benchmark import Contest
+from metamon_ext.data.cache.comparison import Comparison
 from metamon_ext.upstream.cached_dataset import CachedDataset
 from metamon_ext.upstream.featurizer import MetamonFeaturizer
 
@@ -19,7 +19,7 @@ LENGTH, BATCH = 128, 16
 """Of slices, in steps, and of batches, in slices."""
 
 
-def contest(folder: Path) -> Contest:
+def comparison(folder: Path) -> Comparison:
     """Sampling from a cache against Metamon's data set on the same files."""
     torch.set_num_threads(1)
     ours = CachedDataset(str(folder))
@@ -32,7 +32,7 @@ def contest(folder: Path) -> Contest:
     def batch(dataset: RLDataset) -> int:
         return len(RLData_pad_collate([dataset[i] for i in range(BATCH)]).rews)
 
-    return Contest(
+    return Comparison(
         theirs="metamon",
         trajectory=lambda: len(ours.sample_random_trajectory()),
         their_trajectory=lambda: len(reading.random_sample()[2]),

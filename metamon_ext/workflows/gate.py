@@ -1,62 +1,67 @@
-"""`metamon-ext gate`: a sequential test of a candidate against a base, head to head."""
+"""A sequential test of a candidate against a base, head to head."""
 
 from __future__ import annotations
 
-import argparse
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.conditions import add_condition_arguments
-from metamon_ext.arguments import positive
+from metamon_ext.arena.conditions import BattleConfig
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.evaluation.schedules import Sequential
-from metamon_ext.evaluation.sprt import Sprt, in_words
-from metamon_ext.terminal import print_json
+from metamon_ext.evaluation.sprt import Sprt
 from metamon_ext.workflows.tournament import play_tournament
 
 LOOK = 16
 """Mirrored pairs between two looks: as many battles as two workers hold."""
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext gate`."""
-    parser = commands.add_parser("gate")
-    parser.add_argument("--candidate", required=True, help="a policy: see `metamon-ext models`")
-    parser.add_argument("--base", required=True, help="the policy that it must beat")
-    parser.add_argument("--elo0", type=float, default=0.0, help="H0: at most so much stronger")
-    parser.add_argument("--elo1", type=float, default=30.0, help="H1: at least so much stronger")
-    parser.add_argument("--alpha", type=float, default=0.05, help="chance to accept H1 wrongly")
-    parser.add_argument("--beta", type=float, default=0.05, help="chance to accept H0 wrongly")
-    parser.add_argument("--max_battles", type=positive, default=2000)
-    add_condition_arguments(parser)
-    parser.add_argument("--output_dir", type=Path, help="keep the battles, and go on with them")
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class GateConfig(BattleConfig):
+    """Settings of `gate`, beside those of every workflow that plays battles.
+
+    Attributes:
+        candidate, base: policies.
+        elo0, elo1: H0: the candidate is at most `elo0` stronger; H1: at least `elo1`.
+        alpha, beta: the chances to accept H1, or H0, wrongly.
+        max_battles: the test is undecided after so many.
+        output_dir: keeps the battles, and resumes with them. None: nothing is kept.
+    """
+
+    candidate: str
+    base: str
+    elo0: float = 0.0
+    elo1: float = 30.0
+    alpha: float = 0.05
+    beta: float = 0.05
+    max_battles: int = 2000
+    output_dir: Path | None = None
+
+    @property
+    def test(self) -> Sprt:
+        """The sequential test."""
+        return Sprt(self.elo0, self.elo1, self.alpha, self.beta)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Exit code 0 if H1 is accepted, 1 if H0 is or the test is undecided."""
-    if args.candidate == args.base:
+def gate(config: GateConfig) -> dict[str, Any]:
+    """Play mirrored pairs until the test is decided. Returns what `answer_of` describes.
+
+    Raises UserError for bad input, RunStopped where no mirrored pair was finished.
+    """
+    if config.candidate == config.base:
         raise UserError("--candidate and --base are the same: nothing can be decided")
-    pairing = (args.candidate, args.base)
-    test = Sprt(args.elo0, args.elo1, args.alpha, args.beta)
-    plan = Sequential([pairing], test, args.max_battles, LOOK)
-    settings = {name: getattr(args, name) for name in ("max_battles", "elo0", "elo1")}
-    settings |= {"gate": pairing, "alpha": args.alpha, "beta": args.beta}
+    pairing = (config.candidate, config.base)
+    plan = Sequential([pairing], config.test, config.max_battles, LOOK)
+    settings = {name: getattr(config, name) for name in ("max_battles", "elo0", "elo1")}
+    settings |= {"gate": pairing, "alpha": config.alpha, "beta": config.beta}
     with tempfile.TemporaryDirectory() as temporary:
-        rows, content = play_tournament(
-            args, pairing, args.output_dir or Path(temporary), plan, settings
-        )
-    if not content["sprt"][0]["pairs"]:
-        reasons = "; ".join(sorted({row.reason for row in rows if row.reason}))
+        folder = config.output_dir or Path(temporary)
+        played = play_tournament(config, pairing, folder, plan, settings)
+    if not played.content["sprt"][0]["pairs"]:
+        reasons = "; ".join(sorted({row.reason for row in played.rows if row.reason}))
         raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --max_battles'}")
-    answer = answer_of(content)
-    if args.json:
-        print_json(answer)
-    else:
-        print(in_text(answer, test))
-    return 0 if answer["verdict"] == "better" else 1
+    return answer_of(played.content)
 
 
 def answer_of(content: dict[str, Any]) -> dict[str, Any]:
@@ -79,13 +84,3 @@ def answer_of(content: dict[str, Any]) -> dict[str, Any]:
         "unfinished": content["unfinished"],
         "battles": content["battles"],
     }
-
-
-def in_text(answer: dict[str, Any], test: Sprt) -> str:
-    """The answer for the terminal."""
-    return (
-        f"{answer['decided']}\n{in_words(answer)}; "
-        + "{wins} won, {losses} lost, {ties} tied, {unfinished} unfinished in {battles} battles\n"
-        "log likelihood ratio {llr:.2f}".format(**answer)
-        + f", between {test.lower:.2f} (H0) and {test.upper:.2f} (H1)"
-    )

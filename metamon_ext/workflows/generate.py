@@ -1,31 +1,28 @@
-"""`metamon-ext generate_selfplay_data`: battles to learn from, and where each of them came from."""
+"""Generate self-play battles to learn from, and record where each of them came from."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
-import json
 import platform
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import metamon_ext
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.conditions import Conditions, add_condition_arguments
+from metamon_ext.arena.conditions import BattleConfig, Conditions
 from metamon_ext.arena.executors.pool import Pool
-from metamon_ext.arena.play import play_missing, say_unfinished
+from metamon_ext.arena.play import play_missing
 from metamon_ext.arena.schedule import BattleSpec, battle, derive
 from metamon_ext.arena.simulator.process import SIMULATOR_VERSION
 from metamon_ext.arena.store import BattleRow, ResultStore
-from metamon_ext.arguments import positive
 from metamon_ext.data.trajectory import MANIFEST, RESULTS
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.files import write_json
-from metamon_ext.terminal import print_json
 
 PACKAGES = ("metamon", "amago", "poke-env", "torch")
 
@@ -33,92 +30,75 @@ Draw = Callable[[int], tuple[str, str]]
 """The number of a battle -> who plays it."""
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext generate_selfplay_data`."""
-    parser = commands.add_parser("generate_selfplay_data")
-    parser.add_argument("--model", help="a policy: see `metamon-ext models`")
-    parser.add_argument("--opponent_model", help="default: the model itself")
-    parser.add_argument(
-        "--population",
-        type=Path,
-        help='a JSON file {"policy": weight, ...} to draw the opponents from, or, without --model, '
-        "both players",
-    )
-    parser.add_argument(
-        "--num_battles", type=positive, required=True, help="won or lost; ties come on top"
-    )
-    parser.add_argument("--output_dir", type=Path, required=True)
-    add_condition_arguments(parser)
-    parser.add_argument(
-        "--parallel_instances",
-        type=positive,
-        default=32,
-        help="battles at the same time; --workers processes share them",
-    )
-    parser.add_argument("--temperature", type=float, help="of the models; heuristics have none")
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig(BattleConfig):
+    """Settings of `generate`, beside those of every workflow that plays battles.
+
+    Attributes:
+        output_dir: gets `{format}/` folders of trajectories, the results and a manifest.
+        num_battles: won or lost ones; ties come on top.
+        model: a policy that takes one seat of every battle. None: opponents play each other.
+        opponents: policy -> weight, in whose proportion opponents are drawn. Empty: the model.
+        parallel_instances: battles at the same time, shared by the workers.
+        temperature: of the models; heuristics have none.
+    """
+
+    output_dir: Path
+    num_battles: int
+    model: str | None = None
+    opponents: Mapping[str, float] = field(default_factory=dict)
+    parallel_instances: int = 32
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model and not self.opponents:
+            raise UserError("Missing players: pass --model or --population.")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Exit code 1 if an error has left battles unfinished: the same command plays them again."""
-    weights = population_of(args)
-    players = dict.fromkeys([args.model or next(iter(weights)), *weights])
-    conditions = Conditions.of(args, players, args.temperature)
-    settings = {"model": args.model, "opponents": weights, **conditions.settings}
-    draw = drawer(args.model, weights, args.seed)
+@dataclass(frozen=True)
+class GenerateResult:
+    """`rows`: all battles of the folder. `manifest`: the content of `manifest.json`."""
+
+    rows: list[BattleRow]
+    manifest: dict[str, Any]
+
+
+def generate(config: GenerateConfig) -> GenerateResult:
+    """Play until the folder holds the wanted battles; battles that are there are kept.
+
+    Raises UserError for bad input, RunStopped where the run cannot go on. What was played until
+    then is kept, and the manifest describes it.
+    """
+    weights = dict(config.opponents) or {str(config.model): 1.0}
+    players = dict.fromkeys([config.model or next(iter(weights)), *weights])
+    conditions = Conditions.of(config, players, config.temperature)
+    settings = {"model": config.model, "opponents": weights, **conditions.settings}
+    draw = drawer(config.model, weights, config.seed)
 
     def spec_of(number: int) -> BattleSpec:
         battle_format, teams = conditions.battle_format, conditions.teams
-        return battle(*draw(number), number, 0, battle_format, teams, args.seed)
+        return battle(*draw(number), number, 0, battle_format, teams, config.seed)
 
-    with closing(ResultStore(args.output_dir / RESULTS, settings, True)) as store:
-        workers = min(args.workers, args.parallel_instances)
-        worker_settings = conditions.for_workers(store.created, args.output_dir)
-        at_once = -(-args.parallel_instances // workers)
+    with closing(ResultStore(config.output_dir / RESULTS, settings, True)) as store:
+        workers = min(config.workers, config.parallel_instances)
+        worker_settings = conditions.for_workers(store.created, config.output_dir)
+        at_once = -(-config.parallel_instances // workers)
         stopped: UserError | None = None
         try:
             with Pool(worker_settings, workers, at_once) as pool:
-                play_decided(args.num_battles, spec_of, pool, store)
+                play_decided(config.num_battles, spec_of, pool, store)
         except RunStopped as error:
             stopped = error
         rows = list(store.rows())
         about = manifest(rows, store, settings, conditions)
         try:
-            write_json(args.output_dir / MANIFEST, about)
+            write_json(config.output_dir / MANIFEST, about)
         except OSError as error:
-            stopped = stopped or cannot_write(args.output_dir, error)
+            stopped = stopped or cannot_write(config.output_dir, error)
     if stopped:
         raise stopped
-    if args.json:
-        print_json(about)
-    else:
-        print(
-            f"{about['battles']} battles, {about['trajectories']} trajectories in "
-            f"{args.output_dir / args.battle_format} ({about['ties']} ties, "
-            f"{about['unfinished']} unfinished); {MANIFEST} says where they came from"
-        )
-    return say_unfinished(rows)
-
-
-def population_of(args: argparse.Namespace) -> dict[str, float]:
-    """The opponents and their weights. Raises UserError for flags that do not go together."""
-    if args.population is None:
-        if args.model is None:
-            raise UserError("who is to play? name a --model, or a --population file")
-        return {args.opponent_model or args.model: 1.0}
-    if args.opponent_model is not None:
-        raise UserError("--opponent_model and --population exclude each other: leave one out")
-    cure = f'{args.population} must hold {{"policy": weight, ...}} with weights in (0, 1e100)'
-    try:
-        weights = json.loads(args.population.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{cure}: {error}") from None
-    if not isinstance(weights, dict) or not weights:
-        raise UserError(cure)
-    if not all(type(w) in (int, float) and 0 < w < 1e100 for w in weights.values()):
-        raise UserError(cure)
-    return weights
+    return GenerateResult(rows, about)
 
 
 def drawer(model: str | None, weights: Mapping[str, float], seed: int) -> Draw:

@@ -1,4 +1,4 @@
-"""`metamon-ext quickstart`: the whole loop on a laptop, from no data to a report.
+"""The whole loop on a laptop, from no data to a report.
 
 Each stage leaves its result on disk and does only what is missing there, so that a run that was
 interrupted goes on where it was.
@@ -6,13 +6,11 @@ interrupted goes on where it was.
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,11 @@ from typing import Any
 from rich.text import Text
 
 from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import add_seat_arguments, play_all, prepare, team_set_id
+from metamon_ext.arena.play import play_all, prepare, team_set_id
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.arena.teams import BattleFormat, Team
-from metamon_ext.arguments import positive
+from metamon_ext.arguments import check_seed, default_workers
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import FILTERING_STATS, RESULTS
@@ -48,9 +46,6 @@ MIXTURE = {
 }
 """Who makes the training data, and in which proportion."""
 
-TRAINER = "metamon_ext.training.lite.train"
-"""Imported when it is needed: it brings torch, and `metamon-ext --help` reads this module."""
-
 STUDENTS = ("binary_advantage", "behavior_cloning")
 """The two policies that are trained, each by the gin config of its name."""
 
@@ -65,25 +60,36 @@ KINDS = {
 }
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext quickstart`."""
-    parser = commands.add_parser("quickstart")
-    parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"))
-    add_seat_arguments(parser)
-    parser.add_argument(
-        "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
-    )
-    parser.add_argument("--battles", type=positive, default=1800, help="to learn from")
-    parser.add_argument("--steps", type=positive, help="of training; else as the gin configs say")
-    parser.add_argument("--tournament_battles", type=positive, default=300, help="of a student")
-    parser.add_argument("--gin", action="append", default=[], metavar='"NAME.PARAM = VALUE"')
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="insist that --output_dir holds a run to go on with; without this a new one is begun "
-        "where there is none",
-    )
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class QuickstartConfig:
+    """Settings of `quickstart`.
+
+    Attributes:
+        output_dir: gets everything; a run in it is resumed.
+        battle_format: a singles format of the simulator.
+        teams: a folder of Showdown exports, a team set, or `sample` (ours).
+        battles: to learn from.
+        steps: of training; None: as the gin configs say.
+        tournament_battles: of a student against each other player.
+        gin: overrides, like "Learner.gammas = (0.99,)".
+        seed: of everything; any integer of at least 0.
+        workers: processes.
+    """
+
+    output_dir: Path = Path("runs/quickstart")
+    battle_format: str = "gen1ou"
+    teams: str = "sample"
+    battles: int = 1800
+    steps: int | None = None
+    tournament_battles: int = 300
+    gin: Sequence[str] = ()
+    seed: int = 0
+    workers: int = field(default_factory=default_workers)
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.battles < (least := sum(MIXTURE.values())):
+            raise UserError(f"--battles {self.battles}: the mixture takes {least}")
 
 
 @dataclass
@@ -127,7 +133,8 @@ class Quickstart:
 
     def finetune(self, student: str) -> None:
         """Train one of the `STUDENTS`."""
-        train = importlib.import_module(TRAINER).train
+        from metamon_ext.training.lite.train import train
+
         train(
             data_dir=self.data,
             run_dir=self.run_dir(student),
@@ -219,20 +226,21 @@ def notes(recorded: int, data: Path) -> dict[str, list[str]]:
     }
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run what is missing of the whole loop."""
-    folder = args.output_dir
-    if args.resume and not (folder / "selfplay").is_dir():
-        raise UserError(f"there is no run to resume in {folder}: leave --resume out")
-    if args.battles < sum(MIXTURE.values()):
-        raise UserError(f"--battles {args.battles}: the mixture takes {sum(MIXTURE.values())}")
-    importlib.import_module(TRAINER)  # which registers what the gin files bind
+def quickstart(config: QuickstartConfig) -> Path:
+    """Run what is missing of the whole loop. Returns the report's path.
+
+    Raises UserError for bad input, RunStopped where the run cannot go on.
+    """
+    folder = config.output_dir
+    from metamon_ext.training.lite import train  # noqa: F401, registers what gin files bind
+
     for student in STUDENTS:
-        read_gin_config(student, args.gin)  # what is wrong there is said before any battle
-    battle_format, teams, _ = prepare(args.battle_format, args.teams)
-    names = ("battle_format", "seed", "battles", "steps", "tournament_battles", "gin")
-    settings = {name: getattr(args, name) for name in names} | {"teams": team_set_id(teams)}
-    loop = Quickstart(folder, battle_format, teams, args.seed, args.workers, settings)
+        read_gin_config(student, config.gin)  # what is wrong there is said before any battle
+    battle_format, teams, _ = prepare(config.battle_format, config.teams)
+    names = ("battle_format", "seed", "battles", "steps", "tournament_battles")
+    settings = {name: getattr(config, name) for name in names}
+    settings |= {"gin": list(config.gin), "teams": team_set_id(teams)}
+    loop = Quickstart(folder, battle_format, teams, config.seed, config.workers, settings)
     stages: list[tuple[str, Callable[[], None]]] = [
         ("Generate", loop.generate),
         ("Audit and filter", loop.clean),
@@ -240,10 +248,11 @@ def run(args: argparse.Namespace) -> int:
         ("Tournament", loop.play),
     ]
     with lock_folder(folder):
-        return run_stages(loop, stages)
+        run_stages(loop, stages)
+    return folder / "report.html"
 
 
-def run_stages(loop: Quickstart, stages: Sequence[tuple[str, Callable[[], None]]]) -> int:
+def run_stages(loop: Quickstart, stages: Sequence[tuple[str, Callable[[], None]]]) -> None:
     """Run each stage, and write the report."""
     folder, stderr = loop.folder, console(stderr=True)
     timing = folder / "stages.json"
@@ -260,4 +269,3 @@ def run_stages(loop: Quickstart, stages: Sequence[tuple[str, Callable[[], None]]
     took = ", ".join(f"{name.lower()} {duration(s)}" for name, s in seconds.items())
     print(f"Took {duration(sum(seconds.values()) + time.perf_counter() - started)}: {took}.")
     print(f"Report: {folder / 'report.html'}", flush=True)
-    return 0

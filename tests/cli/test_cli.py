@@ -192,6 +192,6 @@ def test_gin_adds_no_line(
     def refuse(args: object) -> int:
         raise UserError("no")
 
-    monkeypatch.setattr("metamon_ext.arena.commands.list_models", refuse)
+    monkeypatch.setattr("metamon_ext.cli.models.list_models", refuse)
     assert main(["models"]) == 2
     assert capsys.readouterr().err == "metamon-ext: no\n"

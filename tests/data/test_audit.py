@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metamon_ext.cli.audit import add_parsers
 from metamon_ext.data.audit import audit
 from metamon_ext.data.audit_report import print_audit
-from metamon_ext.data.commands import add_parsers
 from metamon_ext.data.judge import REASONS, judge
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import UserError

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metamon_ext.arena.filtering import add_parsers
+from metamon_ext.cli.filter import add_parsers
 from metamon_ext.data.audit import audit
 from metamon_ext.data.filter import (
     BattleRecord,

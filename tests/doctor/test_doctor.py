@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from metamon_ext.arena.simulator.process import SIMULATOR_VERSION
+from metamon_ext.cli.doctor import print_table
 from metamon_ext.doctor import machine, stack
-from metamon_ext.doctor.command import print_table
 from metamon_ext.doctor.environment import Check, Environment
 from tests.conftest import ROOT
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metamon_ext.benchmarks.rating import PAIR_ROWS, pair_chances
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.adaptive import allocate, decided, doubts, fit
-from metamon_ext.evaluation.benchmark import PAIR_ROWS, pair_chances
 from metamon_ext.evaluation.games import Game
 from metamon_ext.evaluation.ratings import ELO_PER_NAT, bradley_terry
 

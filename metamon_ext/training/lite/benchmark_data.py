@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from metamon_ext.data.cache.arrays import Cache
-from metamon_ext.data.cache.benchmark import Contest
+from metamon_ext.data.cache.comparison import Comparison
 from metamon_ext.training.lite.dataset import Decisions
 from metamon_ext.training.lite.featurizer import CachedDecisions, LiteFeaturizer
 
@@ -17,7 +17,7 @@ LENGTH, BATCH = 128, 16
 """Of slices, in steps, and of batches, in slices."""
 
 
-def contest(folder: Path) -> Contest:
+def comparison(folder: Path) -> Comparison:
     """Sampling from a cache against reading the files with the learner's plain loader."""
     torch.set_num_threads(1)
     cache, featurizer = Cache(folder), LiteFeaturizer.of_cache(folder)
@@ -39,7 +39,7 @@ def contest(folder: Path) -> Contest:
             Decisions(*(torch.from_numpy(array[:LENGTH]) for array in arrays.values()))
         return BATCH
 
-    return Contest(
+    return Comparison(
         theirs="plain_loader",
         trajectory=trajectory,
         their_trajectory=their_trajectory,

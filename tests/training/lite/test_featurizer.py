@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from metamon_ext.benchmarks import data as cache_benchmark
 from metamon_ext.cli import main
-from metamon_ext.data.cache import benchmark as cache_benchmark
 from metamon_ext.data.cache.arrays import ROWS
 from metamon_ext.data.cache.build import build
 from metamon_ext.data.cache.verify import verify

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,7 +33,9 @@ def list_models(args: argparse.Namespace) -> int:
     checkpoints = sorted(str(path.parent) for path in _checkpoints(save_dir))
     metamon = None
     if has_metamon():
-        metamon = importlib.import_module("metamon_ext.upstream.seats").describe(args.save_dir)
+        from metamon_ext.upstream.seats import describe
+
+        metamon = describe(args.save_dir)
     if args.json:
         known = {"heuristics": list(HEURISTICS), "checkpoints": checkpoints, "metamon": metamon}
         print_json(known)

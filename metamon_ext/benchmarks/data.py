@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import random
 import subprocess
@@ -12,46 +11,25 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.arguments import default_workers, positive, print_figures
 from metamon_ext.data.cache.arrays import INDEX, INDEX_FILE, NAMES, ROWS, Cache, CacheFilter, Header
 from metamon_ext.data.cache.build import build
-from metamon_ext.data.cache.commands import LITE_SPACE, featurizer_class
+from metamon_ext.data.cache.comparison import Comparison
 from metamon_ext.data.cache.source import LOOKED_AT, refuse_vanished, scan
 from metamon_ext.errors import UserError
+from metamon_ext.workflows.featurizers import LITE_SPACE, featurizer_class
 
-CONTESTS = {
-    "metamon": "metamon_ext.upstream.benchmark_data",
-    "lite": "metamon_ext.training.lite.benchmark_data",
-}
 SECONDS = 2.0
 """How long each side samples in a round."""
 H100_SAMPLES_PER_SECOND = 152
 """Slices that a model of 200 M parameters was reported to take on one H100."""
 LAZY = 4_000_000
-
-
-@dataclass(frozen=True)
-class Contest:
-    """Two ways to the same arrays of the same files, on one core.
-
-    `trajectory` and `their_trajectory` draw a whole one at random and give its length in steps;
-    `batch` and `their_batch` make a batch of slices and give its size; `read` is their reading of
-    one file. `parts` are what `trajectory` or `batch` consists of, each to be timed by itself.
-    """
-
-    theirs: str
-    trajectory: Callable[[], int]
-    their_trajectory: Callable[[], int]
-    batch: Callable[[], int]
-    their_batch: Callable[[], int]
-    read: Callable[[Path], object]
-    parts: dict[str, Callable[[], object]]
 
 
 def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,7 +50,7 @@ def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Each figure is the median of the rounds by ratio; both sides use one core."""
-    kind = "metamon" if _has_metamon() else "lite"
+    kind = "metamon" if has_metamon() else "lite"
     spaces = {
         "metamon": ("TeamPreviewObservationSpace", "DefaultShapedReward"),
         "lite": (LITE_SPACE, "WinLossReward"),
@@ -100,7 +78,7 @@ def measure(
     cache = Cache(folder)
     if not all(cache.path(i).is_file() for i in range(len(cache))):
         raise UserError(f"{folder}: of archives: unpack them for this, as files are measured too")
-    contest: Contest = importlib.import_module(CONTESTS[kind]).contest(folder)
+    contest = compare(kind, folder)
     some = place / "some" / "files"
     some.mkdir(parents=True)
     files = [cache.path(i) for i in _evenly(len(cache), args.files)]
@@ -184,7 +162,7 @@ def lazy_start(folder: Path, trajectories: int) -> dict[str, Any]:
         with open(folder / name, "wb") as file:
             file.truncate(size)
     header.write(folder)
-    code = "from metamon_ext.data.cache.benchmark import open_and_tell as tell; tell({!r})"
+    code = "from metamon_ext.benchmarks.data import open_and_tell as tell; tell({!r})"
     command = [sys.executable, "-c", code.format(str(folder))]
     told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return {"trajectories": trajectories, **told}
@@ -222,10 +200,13 @@ def _play(folder: Path) -> Path:
     return folder
 
 
-def _has_metamon() -> bool:
-    """Is there Metamon, with its learner?"""
-    tracker = importlib.import_module("metamon_ext.arena.tracking.tracker")
-    return bool(tracker.has_metamon())
+def compare(kind: str, folder: Path) -> Comparison:
+    """A cache against its files, for the learner of this kind."""
+    if kind == "metamon":
+        from metamon_ext.upstream.benchmark_data import comparison
+    else:
+        from metamon_ext.training.lite.benchmark_data import comparison
+    return comparison(folder)
 
 
 def _evenly(size: int, wanted: int) -> Sequence[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import subprocess
@@ -15,20 +14,18 @@ from pathlib import Path
 
 from metamon_ext.arena.executors.pool import BATTLES_AT_ONCE, play_battles
 from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import add_seat_arguments, prepare
+from metamon_ext.arena.play import prepare
 from metamon_ext.arena.schedule import matchup
-from metamon_ext.arena.simulator.process import find_node, find_simulator
+from metamon_ext.arena.simulator.process import BRIDGE, find_node, find_simulator
 from metamon_ext.arena.teams import Team
-from metamon_ext.arguments import positive, print_figures
+from metamon_ext.arguments import add_seat_arguments, positive, print_figures
 from metamon_ext.errors import UserError
 
-_ALONE = Path(__file__).with_name("simulator") / "alone.js"
+_ALONE = BRIDGE.with_name("alone.js")
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext benchmark`."""
-    parser = commands.add_parser("benchmark")
-    benchmarks = parser.add_subparsers(dest="benchmark", metavar="WHAT", required=True)
+def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `metamon-ext benchmark arena`."""
     arena = benchmarks.add_parser("arena", help="battles a second, against the simulator alone")
     add_seat_arguments(arena)
     arena.add_argument("--battles", type=positive, default=200, help="for each core and round")
@@ -38,9 +35,6 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     arena.add_argument("--rounds", type=positive, default=3, help="the two are measured in turn")
     arena.add_argument("--json", action="store_true")
     arena.set_defaults(run=benchmark_arena)
-    importlib.import_module("metamon_ext.upstream.benchmark").add_parser(benchmarks)
-    importlib.import_module("metamon_ext.data.cache.benchmark").add_parser(benchmarks)
-    importlib.import_module("metamon_ext.evaluation.benchmark").add_parser(benchmarks)
 
 
 def benchmark_arena(args: argparse.Namespace) -> int:

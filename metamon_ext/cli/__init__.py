@@ -49,33 +49,33 @@ def _register(command: str, commands: Any) -> None:
     """Import the module of a command and let it add its parser."""
     match command:
         case "quickstart":
-            from metamon_ext.workflows.quickstart import add_parsers
+            from metamon_ext.cli.quickstart import add_parsers
         case "train":
-            from metamon_ext.training.lite.commands import add_parsers
+            from metamon_ext.cli.train import add_parsers
         case "play":
-            from metamon_ext.arena.play import add_parsers
+            from metamon_ext.cli.play import add_parsers
         case "generate_selfplay_data":
-            from metamon_ext.workflows.generate import add_parsers
+            from metamon_ext.cli.generate import add_parsers
         case "gate":
-            from metamon_ext.workflows.gate import add_parsers
+            from metamon_ext.cli.gate import add_parsers
         case "self_play_tournament":
-            from metamon_ext.workflows.tournament import add_parsers
+            from metamon_ext.cli.tournament import add_parsers
         case "calculate_elo":
             from metamon_ext.evaluation.calculate_elo import add_parsers
         case "visualize_results":
             from metamon_ext.evaluation.visualize_results import add_parsers
         case "models" | "setup":
-            from metamon_ext.arena.commands import add_parsers
+            from metamon_ext.cli.models import add_parsers
         case "doctor":
-            from metamon_ext.doctor.command import add_parsers
+            from metamon_ext.cli.doctor import add_parsers
         case "gin" | "run" | "finetune" | "adopt":
             from metamon_ext.upstream.commands import add_parsers
         case "evaluate":
             from metamon_ext.upstream.evaluate import add_parsers
         case "benchmark":
-            from metamon_ext.arena.benchmark import add_parsers
+            from metamon_ext.cli.benchmark import add_parsers
         case "cache":
-            from metamon_ext.data.cache.commands import add_parsers
+            from metamon_ext.cli.cache import add_parsers
         case "download":
             from metamon_ext.upstream.download import add_parsers
         case "download_pokechamp":
@@ -83,9 +83,9 @@ def _register(command: str, commands: Any) -> None:
         case "parse_replays":
             from metamon_ext.upstream.parse_replays import add_parsers
         case "audit":
-            from metamon_ext.data.commands import add_parsers
+            from metamon_ext.cli.audit import add_parsers
         case "filter_selfplay_data" | "filter":
-            from metamon_ext.arena.filtering import add_parsers
+            from metamon_ext.cli.filter import add_parsers
     add_parsers(commands)
     commands.choices[command].description = COMMANDS[command]
 

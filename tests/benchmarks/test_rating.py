@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from metamon_ext.benchmarks import rating as benchmark
+from metamon_ext.benchmarks.rating import error_rate, pair_chances, pairs_for, rating_gaps
 from metamon_ext.cli import main
-from metamon_ext.evaluation import benchmark
-from metamon_ext.evaluation.benchmark import error_rate, pair_chances, pairs_for, rating_gaps
 from metamon_ext.evaluation.games import Game
 from metamon_ext.evaluation.ratings import ELO_PER_NAT, bradley_terry
 from metamon_ext.evaluation.sprt import SCORES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,15 +12,10 @@ from metamon_ext.arguments import default_workers, positive
 from metamon_ext.data.cache.arrays import Header
 from metamon_ext.data.cache.build import build
 from metamon_ext.data.cache.verify import verify
-from metamon_ext.errors import UserError
 from metamon_ext.terminal import print_json
 from metamon_ext.walk import print_notes
+from metamon_ext.workflows.featurizers import LITE_SPACE, featurizer_class
 
-FEATURIZERS = {
-    "metamon": ("metamon_ext.upstream.featurizer", "MetamonFeaturizer"),
-    "lite": ("metamon_ext.training.lite.featurizer", "LiteFeaturizer"),
-}
-LITE_SPACE = "MatchupObservationSpace"
 FAULTS_SHOWN = 20
 
 
@@ -98,13 +92,3 @@ def run_verify(args: argparse.Namespace) -> int:
             f"value ({report.values:,} values): {len(report.faults):,} faults."
         )
     return 1 if report.faults else 0
-
-
-def featurizer_class(kind: str) -> Any:
-    """The class of a featurizer. Raises UserError where what it needs is not installed."""
-    if kind not in FEATURIZERS:
-        raise UserError(f"no featurizer {kind!r}: there are {', '.join(FEATURIZERS)}")
-    module, name = FEATURIZERS[kind]
-    if kind == "metamon":
-        importlib.import_module("metamon_ext.upstream.commands").need_metamon()
-    return getattr(importlib.import_module(module), name)

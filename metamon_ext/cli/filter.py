@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-from metamon_ext.arena.store import query_results
+from metamon_ext.arena.recorded import recorded
 from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.data.audit_report import print_reasons
-from metamon_ext.data.filter import BattleRecord, FilterRules, RecordOf, filter_trajectories
-from metamon_ext.data.trajectory import RESULTS, TrajectoryError, TrajectoryName
+from metamon_ext.data.filter import FilterRules, filter_trajectories
 from metamon_ext.terminal import console, print_json
 
 
@@ -73,45 +71,3 @@ def run(args: argparse.Namespace) -> int:
             f"{report.decisions:,} decisions."
         )
     return 0 if report.usable_files else 1
-
-
-def recorded(folder: Path) -> RecordOf:
-    """What the `results.sqlite` in a folder, in the one above it and in those in it say of a
-    trajectory's battle.
-
-    Of a folder that is a link, the file is also looked for beside the link's target.
-    Raises UserError where one of them cannot be read: its battles would be judged without it.
-    """
-    query = (
-        "SELECT key, outcome, turns, p1_decisions, p1_invalid, p2_decisions, p2_invalid "
-        "FROM battles WHERE outcome IN ('p1', 'p2')"
-    )
-    records: dict[str, tuple[Any, ...]] = {}
-    for file in result_files(folder):
-        for key, *record in query_results(file, query):
-            records.setdefault(key, tuple(record))
-
-    def record_of(path: Path) -> BattleRecord | None:
-        """The seat of a trajectory is the winner's or the other, by its outcome."""
-        try:
-            name = TrajectoryName.parse(path.name)
-            record = records.get(f"{int(name.battle_id.rpartition('-')[2]):016x}")
-        except (TrajectoryError, ValueError):
-            return None
-        if record is None:
-            return None
-        outcome, turns, *counts = record
-        first = (outcome == "p1") == (name.outcome == "WIN")
-        return BattleRecord(turns, *(counts[:2] if first else counts[2:]))
-
-    return record_of
-
-
-def result_files(folder: Path) -> list[Path]:
-    """Each `results.sqlite` in a folder, above it, and in the folders in it, through links."""
-    below = [path for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
-    folders = [folder.parent, folder, *below, folder.resolve().parent]
-    for target in (path.resolve() for path in below if path.is_symlink()):
-        folders += [target.parent, target.parent.parent]
-    files = (folder / RESULTS for folder in folders)
-    return list({file.resolve(): file for file in files if file.is_file()}.values())
