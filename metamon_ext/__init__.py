@@ -1,8 +1,98 @@
-"""Offline-RL extensions for Metamon and AMAGO. Importing this package loads neither."""
+"""Offline-RL extensions for Metamon and AMAGO: training, self-play, and honest measurement.
+
+The names of `__all__` are the public API. Importing this package loads none of them; each is loaded
+when it is first used.
+"""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metamon_ext.api import (
+        BattleSpec,
+        Decision,
+        FilterRules,
+        GateConfig,
+        GenerateConfig,
+        MarginReward,
+        MatchupObservationSpace,
+        PlayConfig,
+        Policy,
+        PotentialShapedReward,
+        QuickstartConfig,
+        Sprt,
+        TournamentConfig,
+        Trajectory,
+        WinLossReward,
+        audit,
+        bradley_terry,
+        filter_trajectories,
+        gate,
+        generate,
+        play,
+        quickstart,
+        read_results,
+        read_trajectory,
+        tournament,
+        write_trajectory,
+    )
+    from metamon_ext.learning.advantage import behavior_cloning_filter, binary_advantage_filter
+    from metamon_ext.training.lite.train import train
 
 __version__ = "0.1.0"
 
 GIN_CONFIGS = Path(__file__).with_name("gin_configs").resolve()
 """All gin files. In a clone this is a link to the folder `gin_configs` at its top."""
+
+__all__ = [
+    "GIN_CONFIGS",
+    "BattleSpec",
+    "Decision",
+    "FilterRules",
+    "GateConfig",
+    "GenerateConfig",
+    "MarginReward",
+    "MatchupObservationSpace",
+    "PlayConfig",
+    "Policy",
+    "PotentialShapedReward",
+    "QuickstartConfig",
+    "Sprt",
+    "TournamentConfig",
+    "Trajectory",
+    "WinLossReward",
+    "audit",
+    "behavior_cloning_filter",
+    "binary_advantage_filter",
+    "bradley_terry",
+    "filter_trajectories",
+    "gate",
+    "generate",
+    "play",
+    "quickstart",
+    "read_results",
+    "read_trajectory",
+    "tournament",
+    "train",
+    "write_trajectory",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of the public API. Those that need torch are loaded by themselves."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module: Any
+    if name.endswith("_filter"):
+        from metamon_ext.learning import advantage as module
+    elif name == "train":
+        from metamon_ext.training.lite import train as module
+    else:
+        from metamon_ext import api as module
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

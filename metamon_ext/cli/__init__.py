@@ -181,7 +181,3 @@ def _fail(line: str, exit_code: int) -> int:
 def _discard_output() -> None:
     """Send what is left in the buffer of standard output nowhere, so that exiting cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

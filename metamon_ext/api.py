@@ -1,0 +1,47 @@
+"""The public API that needs no torch. Use it as `import metamon_ext as mx`."""
+
+from metamon_ext.arena.policy import Decision, Policy
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.store import read_results
+from metamon_ext.data.audit import audit
+from metamon_ext.data.filter import FilterRules, filter_trajectories
+from metamon_ext.data.trajectory import Trajectory, read_trajectory, write_trajectory
+from metamon_ext.evaluation.ratings import bradley_terry
+from metamon_ext.evaluation.sprt import Sprt
+from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.spaces.rewards import WinLossReward
+from metamon_ext.spaces.shaped_rewards import MarginReward, PotentialShapedReward
+from metamon_ext.workflows.gate import GateConfig, gate
+from metamon_ext.workflows.generate import GenerateConfig, generate
+from metamon_ext.workflows.play import PlayConfig, play
+from metamon_ext.workflows.quickstart import QuickstartConfig, quickstart
+from metamon_ext.workflows.tournament import TournamentConfig, tournament
+
+__all__ = [
+    "BattleSpec",
+    "Decision",
+    "FilterRules",
+    "GateConfig",
+    "GenerateConfig",
+    "MarginReward",
+    "MatchupObservationSpace",
+    "PlayConfig",
+    "Policy",
+    "PotentialShapedReward",
+    "QuickstartConfig",
+    "Sprt",
+    "TournamentConfig",
+    "Trajectory",
+    "WinLossReward",
+    "audit",
+    "bradley_terry",
+    "filter_trajectories",
+    "gate",
+    "generate",
+    "play",
+    "quickstart",
+    "read_results",
+    "read_trajectory",
+    "tournament",
+    "write_trajectory",
+]

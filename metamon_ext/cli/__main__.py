@@ -1,0 +1,8 @@
+"""`python -m metamon_ext` is `metamon-ext`."""
+
+import sys
+
+from metamon_ext.cli import main
+
+if __name__ == "__main__":  # worker processes import this module too
+    sys.exit(main())
