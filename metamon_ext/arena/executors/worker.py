@@ -64,6 +64,7 @@ class Worker:
         self._settings = settings
         self._report = report
         self._simulator = Simulator()
+        self._loaded = False
         self._battles: dict[str, RunningBattle] = {}
         self._progress: dict[str, float] = {}
         self._policies: dict[str, Policy] = {}
@@ -76,7 +77,11 @@ class Worker:
         self._simulator.close()
 
     def start(self, spec: BattleSpec) -> None:
-        """Begin a battle. Raises UserError if one of its policies cannot be built."""
+        """Begin a battle. Raises UserError if one of its policies cannot be built, SimulatorError
+        if the simulator does not load."""
+        if not self._loaded:  # takes seconds, for which no battle is charged
+            self._simulator.ask("format", spec.battle_format)
+            self._loaded = True
         battle = RunningBattle(spec, record=self._settings.trajectories is not None)
         self._build_policies(seat.policy_name for seat in battle.seats)
         self._battles[spec.key] = battle
