@@ -7,11 +7,13 @@ import shutil
 import tarfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from metamon_ext.errors import UserError, did_you_mean
+from metamon_ext.upstream import preflight
 from metamon_ext.upstream.checkpoints import Checkpoint, refuse_damage
 from metamon_ext.upstream.finetune_config import FinetuneConfig, parse_config
 from metamon_ext.upstream.gin_files import find_gin_file, gin_files, read_gin_file
@@ -75,6 +77,19 @@ def test_evaluation_between_epochs_can_be_switched_off() -> None:
 )
 def test_the_nearest_name_is_suggested(name: str, hint: str) -> None:
     assert did_you_mean(name, ["Alpha", "Beta"]) == hint
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("", "Agent.use_multigamma = False"), ("x.use_multigamma=False", "")]
+)
+def test_critics_for_one_and_for_several_discounts_do_not_fit(
+    before: str, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = SimpleNamespace(name="base_Epoch1")
+    monkeypatch.setattr(preflight, "gin_text", lambda *_: before)
+    preflight.refuse_other_discounts(base, before)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="base_Epoch1 does not fit the training config"):
+        preflight.refuse_other_discounts(base, after)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Plan:
             f"{config.batch_size_per_gpu} x {config.grad_accum} sequences a step and GPU",
         }
         rows |= {name: _in_words(source) for name, source in data["sources"].items()}
-        return "\n".join(f"  {name:<20}{value}" for name, value in rows.items())
+        return "\n".join(f"  {name:<19} {value}" for name, value in rows.items())
 
 
 def _in_words(source: dict[str, Any]) -> str:
@@ -84,6 +85,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
         file = find_training_file(config.train_gin_config)
         parts["train_gin_config"] = str(file)
         texts["train_gin_config"] = read_gin_file(file)
+    refuse_other_discounts(base, texts["train_gin_config"])
     data = describe_data(config, parts)
     refuse_unwritable(config.folder)
     weights = base.weights()
@@ -123,6 +125,21 @@ def gin_text(base: Checkpoint, part: str) -> str:
         return base.source.record(base.epoch)["gin"][part]
     find = find_model_file if part == "model_gin_config" else find_training_file
     return read_gin_file(find(base.parts[part]))
+
+
+def refuse_other_discounts(base: Checkpoint, training: str) -> None:
+    """Raise UserError if the base's critics are for one discount and the run's for several, or the
+    reverse: their weights have other shapes."""
+    if _one_discount(gin_text(base, "train_gin_config")) != _one_discount(training):
+        raise UserError(
+            f"{base.name} does not fit the training config: one of the two has critics for several "
+            "discounts, the other for a single one (use_multigamma = False, as Metamon's il.gin). "
+            "Choose another --train_gin_config or base model."
+        )
+
+
+def _one_discount(training: str) -> bool:
+    return re.search(r"use_multigamma\s*=\s*False", training) is not None
 
 
 def refuse_unwritable(folder: Path) -> None:
