@@ -6,8 +6,9 @@ when it is first used.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from metamon_ext.about import GIN_CONFIGS, __version__
 
 if TYPE_CHECKING:
     from metamon_ext.api import (
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         MatchupObservationSpace,
         PlayConfig,
         Policy,
+        PolicyRef,
         PotentialShapedReward,
         QuickstartConfig,
         Sprt,
@@ -35,16 +37,12 @@ if TYPE_CHECKING:
         quickstart,
         read_results,
         read_trajectory,
+        register_policy,
         tournament,
         write_trajectory,
     )
     from metamon_ext.learning.advantage import behavior_cloning_filter, binary_advantage_filter
     from metamon_ext.training.lite.train import train
-
-__version__ = "0.1.0"
-
-GIN_CONFIGS = Path(__file__).with_name("gin_configs").resolve()
-"""All gin files. In a clone this is a link to the folder `gin_configs` at its top."""
 
 __all__ = [
     "GIN_CONFIGS",
@@ -57,12 +55,14 @@ __all__ = [
     "MatchupObservationSpace",
     "PlayConfig",
     "Policy",
+    "PolicyRef",
     "PotentialShapedReward",
     "QuickstartConfig",
     "Sprt",
     "TournamentConfig",
     "Trajectory",
     "WinLossReward",
+    "__version__",
     "audit",
     "behavior_cloning_filter",
     "binary_advantage_filter",
@@ -74,6 +74,7 @@ __all__ = [
     "quickstart",
     "read_results",
     "read_trajectory",
+    "register_policy",
     "tournament",
     "train",
     "write_trajectory",

@@ -1,6 +1,8 @@
 """The public API that needs no torch. Use it as `import metamon_ext as mx`."""
 
+import metamon_ext.wiring  # noqa: F401
 from metamon_ext.arena.policy import Decision, Policy
+from metamon_ext.arena.policy_ref import PolicyRef, register_policy
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import read_results
 from metamon_ext.data.audit import audit
@@ -27,6 +29,7 @@ __all__ = [
     "MatchupObservationSpace",
     "PlayConfig",
     "Policy",
+    "PolicyRef",
     "PotentialShapedReward",
     "QuickstartConfig",
     "Sprt",
@@ -42,6 +45,7 @@ __all__ = [
     "quickstart",
     "read_results",
     "read_trajectory",
+    "register_policy",
     "tournament",
     "write_trajectory",
 ]

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import metamon_ext.wiring  # noqa: F401
+
 if TYPE_CHECKING:  # not there in a Metamon environment, whose tests are in tests/upstream
     from metamon_ext.arena.schedule import BattleSpec
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import prepare, team_set_id
-from metamon_ext.arena.policy import identify, with_options
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.arguments import check_seed, default_workers
@@ -46,15 +46,15 @@ class BattleConfig:
 class Conditions:
     """Under which conditions a run is played.
 
-    `policies`: player -> policy, the player's name with the options that the flags add. `players`:
-    player -> what it is (`identify`). `settings`: what must be the same for the run to go on.
+    `policies`: player -> policy, with the options that the config adds. `players`: player -> what
+    it is (`PolicyRef.describe`). `settings`: what must be the same for the run to be resumed.
     """
 
     battle_format: BattleFormat
     teams: Sequence[Team]
     team_set: str
     turn_limit: int
-    policies: Mapping[str, str]
+    policies: Mapping[str, PolicyRef]
     players: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any]
 
@@ -66,8 +66,8 @@ class Conditions:
         if config.battle_backend and not has_metamon():
             print("--battle_backend is for Metamon's models: none can be here", file=sys.stderr)
         options = {"temperature": temperature, "battle_backend": config.battle_backend}
-        policies = {name: with_options(name, **options) for name in players}
-        known = {name: identify(policy) for name, policy in policies.items()}
+        policies = {name: PolicyRef.resolve(name).with_options(**options) for name in players}
+        known = {name: policy.describe() for name, policy in policies.items()}
         battle_format, teams, team_set = prepare(config.battle_format, config.team_set)
         settings = {name: getattr(config, name) for name in ("battle_format", "seed", "turn_limit")}
         settings["teams"] = team_set_id(teams)
@@ -77,5 +77,5 @@ class Conditions:
     def for_workers(self, date: datetime, trajectories: Path | None) -> WorkerSettings:
         """What the workers have to know."""
         return WorkerSettings(
-            self.turn_limit, trajectories=trajectories, date=date, aliases=self.policies
+            self.turn_limit, trajectories=trajectories, date=date, players=self.policies
         )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import metamon_ext
+from metamon_ext.about import DESCRIPTION, __version__
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
 COMMANDS = {
@@ -47,6 +47,8 @@ COMMANDS = {
 
 def _register(command: str, commands: Any) -> None:
     """Import the module of a command and let it add its parser."""
+    import metamon_ext.wiring  # noqa: F401
+
     match command:
         case "quickstart":
             from metamon_ext.cli.quickstart import add_parsers
@@ -92,8 +94,8 @@ def _register(command: str, commands: Any) -> None:
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser of one command, or else a parser that knows the names of all of them."""
-    parser = argparse.ArgumentParser(prog="metamon-ext", description=metamon_ext.__doc__)
-    parser.add_argument("--version", action="version", version=metamon_ext.__version__)
+    parser = argparse.ArgumentParser(prog="metamon-ext", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     if command is not None:
         _register(command, commands)

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import metamon_ext
+from metamon_ext.about import GIN_CONFIGS, __version__
 from metamon_ext.arena.simulator.process import (
     SIMULATOR_VERSION,
     cache_dir,
@@ -35,11 +35,11 @@ def check_python(env: Environment) -> Check:
 
 def check_ourselves(env: Environment) -> Check:
     """The package has its gin configs, which in a clone are behind a link."""
-    folder = metamon_ext.GIN_CONFIGS
+    folder = GIN_CONFIGS
     if configs := list(folder.rglob("*.gin")):
-        found = f"{metamon_ext.__version__} with {len(configs)} gin configs in {folder}"
+        found = f"{__version__} with {len(configs)} gin configs in {folder}"
         return Check("metamon_ext", "ok", found)
-    found = f"{metamon_ext.__version__} without its gin configs: none in {folder}"
+    found = f"{__version__} without its gin configs: none in {folder}"
     return Check("metamon_ext", "broken", found, "pip install . in a clone of metamon_ext")
 
 

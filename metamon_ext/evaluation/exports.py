@@ -53,7 +53,7 @@ def results_of(
 
     Args:
         settings: what the tournament was asked to do.
-        players: what each player is (`identify`).
+        players: what each player is (`PolicyRef.describe`).
         verdicts: of sequential tests, by pairing.
     """
     games, unfinished = games_of(rows)

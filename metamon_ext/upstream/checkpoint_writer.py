@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import torch
 from amago import Experiment
 
-import metamon_ext
+from metamon_ext.about import __version__
 from metamon_ext.errors import NO_ROOM, RunStopped, UserError, in_one_line
 from metamon_ext.files import whole_file
 from metamon_ext.upstream.models import load_weights
@@ -23,7 +23,7 @@ from metamon_ext.upstream.run_folder import PARTIAL, latest_epoch
 
 def versions() -> dict[str, str]:
     """Of what took part in the training."""
-    found = {"metamon_ext": metamon_ext.__version__}
+    found = {"metamon_ext": __version__}
     for name in ("metamon", "amago", "poke-env", "torch", "accelerate"):
         try:
             found[name] = version(name)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.policy import HEURISTICS, file_sha256
+from metamon_ext.arena.policy import HEURISTICS
 from metamon_ext.errors import UserError, did_you_mean, in_one_line
+from metamon_ext.files import file_sha256
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.catalog import ReleasedModel
 from metamon_ext.upstream.runs import Run, adopt_command, read_runs

@@ -12,7 +12,7 @@ from pathlib import Path
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, prepare, say_unfinished
-from metamon_ext.arena.policy import parse_policy
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
 from metamon_ext.arena.tracking.tracker import has_metamon
@@ -101,10 +101,10 @@ def run(args: argparse.Namespace) -> int:
         for checkpoint in args.checkpoints
     ]
     for agent in agents:
-        parse_policy(agent)
+        PolicyRef.resolve(agent)
     baselines = list(dict.fromkeys(args.baselines or EVAL_TYPES[args.eval_type]))
     for baseline in baselines:
-        parse_policy(baseline)
+        PolicyRef.resolve(baseline)
     shares = share(args.total_battles, len(baselines))
     specs = []
     for battle_format in [f"gen{gen}{tier.lower()}" for gen in args.gens for tier in args.formats]:

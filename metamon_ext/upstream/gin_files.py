@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gin
 
-from metamon_ext import GIN_CONFIGS
+from metamon_ext.about import GIN_CONFIGS
 from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.upstream import catalog
 

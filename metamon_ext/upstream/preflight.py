@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.policy import file_sha256
 from metamon_ext.errors import UserError, did_you_mean
+from metamon_ext.files import file_sha256
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.checkpoints import Checkpoint, find_checkpoint
 from metamon_ext.upstream.finetune_config import FinetuneConfig

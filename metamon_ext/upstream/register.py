@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,7 @@ from metamon import interface
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.reward_functions import REWARD_FUNCTIONS
 from metamon_ext.upstream.gin_files import only_bindings_of
-
-OBSERVATION_SPACES = {
-    "ExpandedMatchupObservationSpace": "metamon_ext.upstream.observations",
-}
-"""Class -> its module. One more line is one more name for `--obs_space`."""
+from metamon_ext.upstream.observations import ExpandedMatchupObservationSpace
 
 
 def register() -> None:
@@ -35,10 +30,7 @@ def register_spaces() -> None:
     """Our rewards and observation spaces alone."""
     _add(REWARD_FUNCTIONS, interface.ALL_REWARD_FUNCTIONS, interface.register_reward_function)
     _add(
-        {
-            name: getattr(importlib.import_module(module), name)
-            for name, module in OBSERVATION_SPACES.items()
-        },
+        {ExpandedMatchupObservationSpace.__name__: ExpandedMatchupObservationSpace},
         interface.ALL_OBSERVATION_SPACES,
         interface.register_observation_space,
     )

@@ -26,9 +26,8 @@ from typing import Any
 
 import orjson
 
-from metamon_ext.arena.policy import file_sha256
 from metamon_ext.errors import UserError
-from metamon_ext.files import write_json
+from metamon_ext.files import file_sha256, write_json
 
 SETTINGS = "finetune.json"
 """In a run's folder: what it was begun with."""

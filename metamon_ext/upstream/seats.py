@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +27,9 @@ class MetamonModel:
         temperature: float | str = 1.0,
         battle_backend: str | None = None,
     ) -> Policy:
-        policy = importlib.import_module("metamon_ext.upstream.policy").MetamonPolicy
-        return policy(model, checkpoint, temperature, battle_backend)
+        from metamon_ext.upstream.policy import MetamonPolicy
+
+        return MetamonPolicy(model, checkpoint, temperature, battle_backend)
 
     @staticmethod
     def check(
@@ -57,7 +57,9 @@ class MetamonBaseline:
     """Builds the policy that plays one of Metamon's baselines."""
 
     def __new__(cls, baseline: str) -> Policy:  # type: ignore[misc]
-        return importlib.import_module("metamon_ext.upstream.baselines").BaselinePolicy(baseline)
+        from metamon_ext.upstream.baselines import BaselinePolicy
+
+        return BaselinePolicy(baseline)
 
 
 def find_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:

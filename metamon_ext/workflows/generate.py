@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import metamon_ext
+from metamon_ext.about import __version__
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.conditions import BattleConfig, Conditions
 from metamon_ext.arena.executors.pool import Pool
@@ -152,7 +152,7 @@ def manifest(
     outcomes = Counter(row.outcome for row in rows)
     decided = outcomes["p1"] + outcomes["p2"]
     unfinished = Counter((r.reason, r.in_trouble) for r in rows if r.outcome == "unfinished")
-    versions = {"python": platform.python_version(), "metamon_ext": metamon_ext.__version__}
+    versions = {"python": platform.python_version(), "metamon_ext": __version__}
     versions["pokemon-showdown"] = SIMULATOR_VERSION
     for package in PACKAGES:
         try:

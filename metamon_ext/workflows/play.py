@@ -11,7 +11,7 @@ from typing import Any
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, prepare, summarize, team_set_id
-from metamon_ext.arena.policy import identify
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.store import ResultStore
 from metamon_ext.arguments import check_seed, default_workers
@@ -72,7 +72,7 @@ def play(config: PlayConfig) -> PlayResult:
 
     Raises UserError for what is wrong with the config, RunStopped where the run cannot go on.
     """
-    weights = [identify(name).get("sha256") for name in (config.p1, config.p2)]
+    weights = [PolicyRef.resolve(name).describe().get("sha256") for name in (config.p1, config.p2)]
     battle_format, teams, _ = prepare(config.battle_format, config.teams)
     specs = matchup(
         config.p1, config.p2, config.battles, battle_format, teams, config.seed, config.pairs

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, prepare, team_set_id
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.arena.teams import BattleFormat, Team
@@ -159,9 +160,9 @@ class Quickstart:
         specs = arrangement.specs(
             {(a, b): how_many(a, b) for a, b in combinations([*STUDENTS, *OPPONENTS], 2)}
         )
-        aliases = {student: str(self.run_dir(student)) for student in STUDENTS}
+        players = {s: PolicyRef.resolve(str(self.run_dir(s))) for s in STUDENTS}
         with closing(self.store("tournament")) as store:
-            play_all(specs, WorkerSettings(aliases=aliases), self.workers, store, "battles")
+            play_all(specs, WorkerSettings(players=players), self.workers, store, "battles")
 
     def report(self, stages: dict[str, float]) -> None:
         """Ratings, matrix and curves: pictures, a page, and tables in the terminal."""

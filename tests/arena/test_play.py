@@ -17,7 +17,8 @@ from metamon_ext.arena.executors import worker
 from metamon_ext.arena.executors.pool import ATTEMPTS, play_battles
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, summarize
-from metamon_ext.arena.policy import Policy, make_policy
+from metamon_ext.arena.policy import Policy
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arguments import default_workers
 from metamon_ext.data.audit import audit
@@ -145,12 +146,14 @@ def test_a_battle_is_not_charged_for_the_loading_of_policies(
     """A Metamon model on a busy machine took longer to load than a battle may stall."""
     now = 0.0
 
-    def build_slowly(name: str) -> Policy:
+    build = PolicyRef.build
+
+    def build_slowly(policy: PolicyRef) -> Policy:
         nonlocal now
         now += 1000
-        return make_policy(name)
+        return build(policy)
 
-    monkeypatch.setattr(worker, "make_policy", build_slowly)
+    monkeypatch.setattr(PolicyRef, "build", build_slowly)
     monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now))
     results: list[BattleResult] = []
     running = worker.Worker(WorkerSettings(), results.append)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from metamon.rl.pretrained import ALL_PRETRAINED_MODELS, get_pretrained_model
 
-from metamon_ext.arena.policy import identify, make_policy, parse_policy
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.cli import main
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.rewards import WinLossReward
@@ -66,10 +66,10 @@ def test_the_path_of_a_run_is_a_policy(working_directory: Path) -> None:
     for path in ("elsewhere/run", str(working_directory / "elsewhere" / "run")):
         assert find_checkpoint(path).epoch == 2
         assert find_checkpoint(path, 1).epoch == 1
-        _, options = parse_policy(f"{path}?checkpoint=1")
+        options = PolicyRef.resolve(f"{path}?checkpoint=1").options
         assert options == {"model": path, "checkpoint": "1"}
         with pytest.raises(UserError, match=r"elsewhere/run has no checkpoint 3\. It has 1, 2\."):
-            parse_policy(f"{path}?checkpoint=3")
+            PolicyRef.resolve(f"{path}?checkpoint=3")
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
@@ -178,7 +178,7 @@ def test_a_name_that_misses_something_says_what(name: str, says: str) -> None:
     empty_run(Path("runs/run"), RNN, 1, 2)
     empty_run(Path("runs/theirs"), None, 1)
     with pytest.raises(UserError, match=says):
-        parse_policy(name)
+        PolicyRef.resolve(name)
 
 
 @pytest.mark.parametrize("part", ["observation_space", "tokenizer", "action_space"])
@@ -221,7 +221,7 @@ def test_damaged_weights_are_named_before_anything_is_loaded(content: bytes, say
     run = empty_run(Path("runs/run"), RNN, 1)
     run.weights(1).write_bytes(content)
     with pytest.raises(UserError, match=f"policy_epoch_1.pt {says}"):
-        identify("run_Epoch1")
+        PolicyRef.resolve("run_Epoch1").describe()
 
 
 def test_metamons_evaluation_knows_the_names(repository: Path) -> None:
@@ -246,13 +246,13 @@ def test_the_list_looks_where_it_is_asked_to(capsys: Output) -> None:
     said = capsys.readouterr().out.splitlines()
     assert "  elsewhere/run?checkpoint=1" in said
     assert any(line.startswith("  metamon-ext adopt elsewhere/theirs ") for line in said)
-    parse_policy("elsewhere/run?checkpoint=1")
+    PolicyRef.resolve("elsewhere/run?checkpoint=1")
 
 
 def test_weights_that_cannot_be_downloaded_are_one_line(here: Path) -> None:
     says = r"Checkpoint 41 of Minikazam is not here and cannot be downloaded \(offline\)\. Here: 40"
     with pytest.raises(UserError, match=says):
-        identify("Minikazam?checkpoint=41")
+        PolicyRef.resolve("Minikazam?checkpoint=41").describe()
 
 
 def test_a_run_of_metamons_own_is_adopted(
@@ -264,7 +264,7 @@ def test_a_run_of_metamons_own_is_adopted(
     for path in (*folder.glob("*.*"), *folder.rglob("policy_epoch_*.json")):
         path.unlink()
     with pytest.raises(UserError, match="has no record of how it was trained") as refused:
-        identify("theirs_Epoch0")
+        PolicyRef.resolve("theirs_Epoch0").describe()
     command = str(refused.value).partition("metamon-ext ")[2].split()
     assert command == [
         *("adopt", "runs/theirs", "--base_model", "Minikazam"),
@@ -273,8 +273,9 @@ def test_a_run_of_metamons_own_is_adopted(
     command[command.index("GIN")] = "binary_advantage"
     assert main(command) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "Recorded: theirs_Epoch0"
-    assert identify("theirs_Epoch0")["sha256"] == Run(folder).record(0)["sha256"]
-    make_policy("theirs_Epoch0")
+    policy = PolicyRef.resolve("theirs_Epoch0")
+    assert policy.describe()["sha256"] == Run(folder).record(0)["sha256"]
+    policy.build()
 
 
 def test_a_run_is_adopted_only_as_what_its_weights_fit(

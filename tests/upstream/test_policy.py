@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from metamon_ext.arena.executors.pool import play_battles
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, summarize
-from metamon_ext.arena.policy import make_policy
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.policy import CHUNK, MetamonPolicy
@@ -194,7 +194,7 @@ def test_temperature_zero_takes_the_likeliest_and_a_high_one_any(runs: None) -> 
         probs = policy.probabilities([Question("0", tracker)])[0]
         entropies.append(-(probs * np.log(probs)).sum())
     assert entropies == sorted(entropies)
-    greedy = make_policy("rnn_Epoch1?temperature=0")
+    greedy = PolicyRef.resolve("rnn_Epoch1?temperature=0").build()
     greedy.begin("0")
     actions = {greedy.act([Question("0", tracker, random.Random(i))])[0] for i in range(20)}
     assert len(actions) == 1
@@ -233,13 +233,13 @@ def test_more_decisions_than_a_chunk_are_answered(runs: None) -> None:
 
 def test_a_checkpoint_that_is_not_there_is_one_line(runs: None) -> None:
     with pytest.raises(UserError, match=r"rnn has no checkpoint 7. It has "):
-        make_policy("rnn_Epoch1?checkpoint=7")
+        PolicyRef.resolve("rnn_Epoch1?checkpoint=7").build()
 
 
 @pytest.mark.parametrize("baseline", sorted(set(ALL_BASELINES) - NEED_DOWNLOADS))
 def test_every_baseline_takes_a_seat(baseline: str, schedule: Schedule) -> None:
     try:
-        make_policy(baseline)
+        PolicyRef.resolve(baseline).build()
     except UserError as error:
         assert "lacks a file that Metamon brings" in str(error)
         pytest.skip(str(error))

@@ -79,9 +79,9 @@ def test_wrong_input_is_one_line_before_anything_is_loaded(workplace: Path, here
 def test_models_are_listed_and_identified_without_being_loaded(workplace: Path, here: Path) -> None:
     empty_run(Path("runs/run"), RNN, 1)
     code = (
-        "import sys; from metamon_ext.arena.policy import identify, with_options; "
-        "assert len(identify('Minikazam')['sha256']) == 64; "
-        "assert with_options('Minikazam', temperature=2.0) == 'Minikazam?temperature=2.0'; "
+        "import sys, metamon_ext as mx; model = mx.PolicyRef.resolve('Minikazam'); "
+        "assert len(model.describe()['sha256']) == 64; "
+        "assert model.with_options(temperature=2.0).name == 'Minikazam?temperature=2.0'; "
         f"assert not [name for name in {HEAVY} if name in sys.modules]"
     )
     answer = run(workplace, "-c", code, cwd=here)

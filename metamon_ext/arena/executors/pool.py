@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.executors.worker import WorkerSettings, work
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.errors import RunStopped
 
@@ -34,10 +35,10 @@ class _Hand:
         theirs.close()
         self.battles: dict[str, BattleSpec] = {}
 
-    def give(self, spec: BattleSpec) -> None:
+    def give(self, spec: BattleSpec, policies: dict[str, PolicyRef]) -> None:
         self.battles[spec.key] = spec
         with contextlib.suppress(ConnectionError):  # its death is noticed where we wait for it
-            self.connection.send(spec)
+            self.connection.send((spec, policies))
 
     def close(self) -> None:
         self.connection.close()
@@ -56,6 +57,13 @@ class Pool:
     ) -> None:
         self._settings, self._workers, self._at_once = settings, workers, at_once
         self._hands: list[_Hand] = []
+        self._policies: dict[str, PolicyRef] = {}
+
+    def _policy(self, player: str) -> PolicyRef:
+        if player not in self._policies:
+            known = self._settings.players.get(player)
+            self._policies[player] = known or PolicyRef.resolve(player)
+        return self._policies[player]
 
     def __enter__(self) -> Pool:
         return self
@@ -82,7 +90,8 @@ class Pool:
         while queue or any(hand.battles for hand in hands):
             for hand in hands:
                 while queue and len(hand.battles) < self._at_once:
-                    hand.give(queue.popleft())
+                    spec = queue.popleft()
+                    hand.give(spec, {name: self._policy(name) for name in (spec.p1, spec.p2)})
             ready = wait([hand.connection for hand in hands if hand.battles])
             for hand in [hand for hand in hands if hand.connection in ready]:
                 try:

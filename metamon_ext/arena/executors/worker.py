@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.arena.battle import SEATS, TURN_LIMIT, BattleResult, RunningBattle, Seat
-from metamon_ext.arena.policy import Policy, make_policy
+from metamon_ext.arena.policy import Policy
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.simulator.process import Simulator, SimulatorError
+from metamon_ext.arena.tracking.tracker import TrackerLoader, tracker_loader, use_tracker
 from metamon_ext.data.trajectory import TrajectoryName, safe_player_name, write_trajectory
 from metamon_ext.errors import UserError, cannot_write
 
@@ -27,14 +29,16 @@ class WorkerSettings:
 
     `turn_limit`: a longer battle ends as unfinished. `stall_seconds`: so does one without
     progress for that long. `trajectories`: where to save both points of view, under `date`.
-    `aliases`: player -> policy, for players whose name is not that of a policy.
+    `players`: player -> policy, for players whose name is not that of a policy. `load_tracker`: see
+    `use_tracker`.
     """
 
     turn_limit: int = 1000
     stall_seconds: float = 60.0
     trajectories: Path | None = None
     date: datetime = datetime(2000, 1, 1)
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    players: Mapping[str, PolicyRef] = field(default_factory=dict)
+    load_tracker: TrackerLoader = field(default_factory=tracker_loader)
 
 
 class PolicyTimeout(Exception):
@@ -61,6 +65,7 @@ class Worker:
     """Plays the battles it is given; `report` is called with each result as it comes."""
 
     def __init__(self, settings: WorkerSettings, report: Callable[[BattleResult], None]) -> None:
+        use_tracker(settings.load_tracker)
         self._settings = settings
         self._report = report
         self._simulator = Simulator()
@@ -76,14 +81,21 @@ class Worker:
     def close(self) -> None:
         self._simulator.close()
 
-    def start(self, spec: BattleSpec) -> None:
-        """Begin a battle. Raises UserError if one of its policies cannot be built, SimulatorError
-        if the simulator does not load."""
+    def start(self, spec: BattleSpec, policies: Mapping[str, PolicyRef] | None = None) -> None:
+        """Begin a battle.
+
+        Args:
+            spec: the battle.
+            policies: player -> policy; a player who is not in it has the name of a policy.
+
+        Raises UserError if one of its policies cannot be built, SimulatorError if the simulator
+        does not load.
+        """
         if not self._loaded:  # takes seconds, for which no battle is charged
             self._simulator.ask("format", spec.battle_format)
             self._loaded = True
         battle = RunningBattle(spec, record=self._settings.trajectories is not None)
-        self._build_policies(seat.policy_name for seat in battle.seats)
+        self._build_policies([seat.policy_name for seat in battle.seats], policies or {})
         self._battles[spec.key] = battle
         self._progress[spec.key] = time.monotonic()
         self._outbox.append(battle.start())
@@ -95,13 +107,13 @@ class Worker:
                 self._end(battle, "unfinished", f"{name}: {error!r}")
                 return
 
-    def _build_policies(self, names: Iterable[str]) -> None:
+    def _build_policies(self, names: Sequence[str], policies: Mapping[str, PolicyRef]) -> None:
         """Build the policies that are missing. A large model may take longer than a battle may
         stall, so no running battle is charged for it."""
         known = len(self._policies)
         for name in names:
             if name not in self._policies:
-                self._policies[name] = make_policy(self._settings.aliases.get(name, name))
+                self._policies[name] = (policies.get(name) or PolicyRef.resolve(name)).build()
         if len(self._policies) > known:
             self._restart_clocks()
 
@@ -267,8 +279,8 @@ class Worker:
 def work(connection: Connection, settings: WorkerSettings) -> None:
     """The main function of a worker process.
 
-    Receives battles to play until the connection closes. Sends (None, BattleResult) for each, and
-    (a UserError's class, its text) before it gives up.
+    Receives battles to play, with the policies of their players, until the connection closes.
+    Sends (None, BattleResult) for each, and (a UserError's class, its text) before it gives up.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then ends us
     try:
@@ -276,7 +288,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
         try:
             while True:
                 while not len(worker) or connection.poll():
-                    worker.start(connection.recv())
+                    worker.start(*connection.recv())
                 worker.step()
         finally:
             worker.close()

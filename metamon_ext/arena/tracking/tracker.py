@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Callable
 from functools import cache
@@ -63,15 +62,36 @@ def has_metamon() -> bool:
     return any((Path(folder) / "env" / "metamon_battle.py").is_file() for folder in folders)
 
 
+TrackerClass = Callable[[str, int, str], Tracker]
+TrackerLoader = Callable[[], TrackerClass]
+
+
+def _load_poke_env_tracker() -> TrackerClass:
+    from metamon_ext.arena.tracking.poke_env_tracker import PokeEnvTracker
+
+    return PokeEnvTracker
+
+
+_load: TrackerLoader = _load_poke_env_tracker
+
+
+def use_tracker(load: TrackerLoader) -> None:
+    """Follow battles with the class that `load` imports, in this process and in the workers that
+    it starts."""
+    global _load
+    _load = load
+    _tracker_class.cache_clear()
+
+
+def tracker_loader() -> TrackerLoader:
+    """What `use_tracker` was given; without it, the loader of the tracker on the stock poke-env."""
+    return _load
+
+
 @cache
-def _tracker_class() -> Callable[[str, int, str], Tracker]:
-    module, name = (
-        ("metamon_ext.upstream.tracker", "MetamonTracker")
-        if has_metamon()
-        else ("metamon_ext.arena.tracking.poke_env_tracker", "PokeEnvTracker")
-    )
+def _tracker_class() -> TrackerClass:
     try:
-        return getattr(importlib.import_module(module), name)
+        return _load()
     except ImportError as error:
         what = "Metamon is installed but" if has_metamon() else "poke-env, the lite extra,"
         raise UserError(f"{what} cannot be imported ({error}): see metamon-ext doctor") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gin
 
-from metamon_ext import GIN_CONFIGS
+from metamon_ext.about import GIN_CONFIGS
 from metamon_ext.errors import UserError
 
 LITE_CONFIGS = GIN_CONFIGS / "lite"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from metamon_ext.arena.policy import identify
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.errors import UserError
 from metamon_ext.training.lite.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from metamon_ext.training.lite.learner import Learner
@@ -128,7 +128,7 @@ def test_what_a_checkpoint_lacks_is_named_before_a_battle_begins(
     torch.save(content, file)
     for policy in (str(tmp_path), f"{file}?temperature=0.5"):
         with pytest.raises(UserError, match=fault) as raised:
-            identify(policy)
+            PolicyRef.resolve(policy).describe()
         assert str(file) in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -172,14 +172,14 @@ def test_a_file_that_torch_cannot_read_is_named(
     for damaged in [b"", b"a text file\n", pickle.dumps(Trojan()), pickle.dumps({}), *cut]:
         file.write_bytes(damaged)
         with pytest.raises(UserError, match="damaged, or not a checkpoint") as raised:
-            identify(str(tmp_path))
+            PolicyRef.resolve(str(tmp_path)).describe()
         assert str(file) in str(raised.value)
     torch.save({"format": Trojan()}, file)
     with pytest.raises(UserError, match="damaged, or not a checkpoint"):
-        identify(str(tmp_path))
+        PolicyRef.resolve(str(tmp_path)).describe()
     file.unlink()
     with pytest.raises(UserError, match="no such checkpoint"):
-        identify(str(tmp_path))
+        PolicyRef.resolve(str(tmp_path)).describe()
     assert capsys.readouterr().out == ""
 
 

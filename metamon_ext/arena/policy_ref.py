@@ -1,0 +1,190 @@
+"""Policies by name: `PolicyRef.resolve` finds out once what a name stands for.
+
+`NAME[?option=value&...]`, NAME being one of `HEURISTICS`, a name that `register_policy` or an entry
+point of the group `metamon_ext.policies` gave to a class, `module:Class`, or what a finder knows:
+the path of a run or checkpoint, or, with Metamon, one of its baselines or models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from metamon_ext.arena.policy import HEURISTICS, HeuristicPolicy, Policy
+from metamon_ext.arguments import split_options
+from metamon_ext.errors import UserError
+from metamon_ext.files import file_sha256
+
+Factory = Callable[..., Policy]
+Found = tuple[Factory, dict[str, Any]]
+"""What builds a policy, and which of its arguments the name stands for."""
+Finder = Callable[[str], "Found | None"]
+
+ENTRY_POINTS = "metamon_ext.policies"
+_registered: dict[str, Factory] = {}
+_finders: list[Finder] = []
+
+
+def register_policy(name: str, factory: Factory) -> None:
+    """Give a policy's class a name, in this process and in the workers that it starts.
+
+    A class of `__main__` must be importable there again: define it at the top of the script.
+    """
+    _registered[name] = factory
+
+
+def add_finder(finder: Finder) -> None:
+    """Ask `finder` for names that are not known otherwise; it returns None for those that it does
+    not know either, or raises UserError."""
+    if finder not in _finders:
+        _finders.append(finder)
+
+
+@dataclass(frozen=True)
+class PolicyRef:
+    """What a policy's name stands for. It travels to workers, which build the policy.
+
+    Attributes:
+        name: as it was given, with the options.
+        factory: what builds the policy. If it has `weights(**options) -> Path`, that is the file
+            of its weights; if it has `check(**options)`, that raises for bad values.
+        options: the arguments of `factory`.
+    """
+
+    name: str
+    factory: Factory
+    options: Mapping[str, Any]
+
+    @classmethod
+    def resolve(cls, name: str) -> PolicyRef:
+        """Find out what a name stands for, without building it.
+
+        Raises UserError for an unknown name, or options that the policy does not take.
+        """
+        base, query = split_options(name)
+        try:
+            options = dict(parse_qsl(query, strict_parsing=bool(query)))
+        except ValueError:
+            raise UserError(f"policy {name!r}: options are ?option=value&option=value") from None
+        factory, named = _find(name, base)
+        _check_options(name, factory, named, options)
+        return cls(name, factory, named | options)
+
+    def with_options(self, **options: object) -> PolicyRef:
+        """The policy with those of these options (None: not given) that it takes and lacks."""
+        takes = inspect.signature(self.factory).parameters.keys() - self.options.keys()
+        query = urlencode({k: v for k, v in options.items() if k in takes and v is not None})
+        if not query:
+            return self
+        joint = "&" if split_options(self.name)[1] else "?"
+        return PolicyRef.resolve(f"{self.name}{joint}{query}")
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of the weights, downloaded if need be; None for a policy without any."""
+        find_weights = getattr(self.factory, "weights", None)
+        return Path(find_weights(**self.options)) if find_weights else None
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the policy, so that two checkpoints are never mixed up.
+
+        `policy`, `class`, `options`, and, where there are weights, `weights` and `sha256`. Raises
+        UserError for weights that are not there.
+        """
+        known: dict[str, Any] = {
+            "policy": self.name,
+            "class": f"{self.factory.__module__}:{self.factory.__qualname__}",
+            "options": dict(self.options),
+        }
+        if path := self.weights:
+            try:
+                known |= {"weights": str(path), "sha256": file_sha256(path)}
+            except OSError as error:
+                raise UserError(f"policy {self.name!r}: {path}: {error.strerror}") from None
+        return known
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights and of the options that do not locate them, or of class and
+        options. The same policy under two names has one fingerprint."""
+        known = self.describe()
+        options = dict(known["options"])
+        if "sha256" in known:
+            for name in inspect.signature(self.factory.weights).parameters:  # type: ignore[attr-defined]
+                options.pop(name, None)
+        parts = [known["class"], sorted(map(str, options.items())), known.get("sha256")]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def build(self) -> Policy:
+        """Build the policy. Raises UserError if that is not possible."""
+        try:
+            return self.factory(**self.options)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"policy {self.name!r} does not take these options: {error}") from None
+        except OSError as error:
+            raise UserError(f"policy {self.name!r} cannot be built: {error}") from None
+
+
+def _find(name: str, base: str) -> Found:
+    if base in _registered:
+        return _registered[base], {}
+    if base in HEURISTICS:
+        return HeuristicPolicy, {"player_class": HEURISTICS[base]}
+    for entry_point in entry_points(group=ENTRY_POINTS, name=base):
+        return _need_policy(name, entry_point.load()), {}
+    if ":" in base and not os.path.exists(base):
+        module, _, attribute = base.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"policy {name!r} cannot be imported: {error}") from None
+        return _need_policy(name, factory), {}
+    for finder in _finders:
+        if found := finder(base):
+            return found
+    raise UserError(
+        f"unknown policy {name!r}: use {', '.join(HEURISTICS)}, "
+        "the path of a checkpoint, or module:Class"
+    )
+
+
+def _need_policy(name: str, factory: Any) -> Factory:
+    lacking = [method for method in ("begin", "act", "end") if not hasattr(factory, method)]
+    if not callable(factory) or (isinstance(factory, type) and lacking):
+        raise UserError(f"policy {name!r} is no policy: name a class with begin, act and end")
+    return factory
+
+
+def _check_options(
+    name: str, factory: Factory, named: dict[str, Any], options: dict[str, str]
+) -> None:
+    """Raise UserError for options that a policy does not take.
+
+    A class may have `check(**options)`, which raises UserError or ValueError for bad values.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # written in another language
+        return
+    takes = [one for one in parameters if one not in named]
+    unknown = next((option for option in options if option not in takes), None)
+    takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    if unknown is not None and not takes_all:
+        raise UserError(
+            f"Policy {name!r} has no option {unknown!r}. "
+            f"It takes {', '.join(takes) if takes else 'none'}."
+        )
+    if check := getattr(factory, "check", None):
+        try:
+            check(**named | options)
+        except ValueError as error:
+            raise UserError(f"Policy {name!r}: {error}.") from None
