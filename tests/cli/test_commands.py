@@ -33,7 +33,8 @@ def test_help_and_a_misspelled_command_import_the_standard_library_only(argv: li
         call = f"try: {call}\nexcept SystemExit: pass"
     loaded = loaded_by(f"from metamon_ext.cli import main\n{call}")
     others = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert others == {"metamon_ext", "metamon_ext.cli", "metamon_ext.errors"}
+    ours = {"metamon_ext", "metamon_ext.about", "metamon_ext.cli", "metamon_ext.errors"}
+    assert others == ours
 
 
 def test_the_help_of_a_command_does_not_wait_for_heavy_libraries() -> None:
