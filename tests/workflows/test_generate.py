@@ -116,7 +116,7 @@ def test_a_population_plays_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ([], "name a --model"),
+        ([], "pass --model or --population"),
         (["--model", "nobody"], "unknown policy 'nobody'"),
         (["--model", "random", "--population", "nowhere.json"], "nowhere.json must hold"),
         (["--population", "empty.json", "--opponent_model", "random"], "exclude each other"),
