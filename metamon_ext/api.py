@@ -1,6 +1,7 @@
 """The public API that needs no torch. Use it as `import metamon_ext as mx`."""
 
-import metamon_ext.wiring  # noqa: F401
+# ruff: noqa: F401
+
 from metamon_ext.arena.policy import Decision, Policy
 from metamon_ext.arena.policy_ref import PolicyRef, register_policy
 from metamon_ext.arena.schedule import BattleSpec
@@ -18,34 +19,3 @@ from metamon_ext.workflows.generate import GenerateConfig, generate
 from metamon_ext.workflows.play import PlayConfig, play
 from metamon_ext.workflows.quickstart import QuickstartConfig, quickstart
 from metamon_ext.workflows.tournament import TournamentConfig, tournament
-
-__all__ = [
-    "BattleSpec",
-    "Decision",
-    "FilterRules",
-    "GateConfig",
-    "GenerateConfig",
-    "MarginReward",
-    "MatchupObservationSpace",
-    "PlayConfig",
-    "Policy",
-    "PolicyRef",
-    "PotentialShapedReward",
-    "QuickstartConfig",
-    "Sprt",
-    "TournamentConfig",
-    "Trajectory",
-    "WinLossReward",
-    "audit",
-    "bradley_terry",
-    "filter_trajectories",
-    "gate",
-    "generate",
-    "play",
-    "quickstart",
-    "read_results",
-    "read_trajectory",
-    "register_policy",
-    "tournament",
-    "write_trajectory",
-]

@@ -94,7 +94,7 @@ def print_figures(figures: Mapping[str, object], as_json: bool) -> None:
 
 
 def add_seat_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that every command has which plays battles."""
+    """The flags of a `BattleConfig`."""
     parser.add_argument(
         "--battle_format", default="gen1ou", help="a singles format of the simulator"
     )
@@ -105,7 +105,7 @@ def add_seat_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_condition_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of a `BattleConfig`."""
+    """The flags of a `RunConfig`."""
     add_seat_arguments(parser)
     parser.add_argument(
         "--team_set",

@@ -1,6 +1,6 @@
 """Make our own policies and trackers known to the arena, which must not import them.
 
-Imported for that effect by `metamon_ext.cli` and `metamon_ext.api`.
+Imported for that effect by `metamon_ext.cli` and `metamon_ext.workflows`.
 """
 
 from __future__ import annotations

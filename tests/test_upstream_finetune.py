@@ -7,17 +7,20 @@ import shutil
 import tarfile
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from metamon_ext.errors import UserError, did_you_mean
-from metamon_ext.upstream import preflight
 from metamon_ext.upstream.checkpoints import Checkpoint, refuse_damage
 from metamon_ext.upstream.finetune_config import FinetuneConfig, parse_config
 from metamon_ext.upstream.gin_files import find_gin_file, gin_files, read_gin_file
-from metamon_ext.upstream.preflight import Plan, refuse_full_disk, refuse_unwritable
+from metamon_ext.upstream.preflight import (
+    Plan,
+    refuse_full_disk,
+    refuse_other_discounts,
+    refuse_unwritable,
+)
 from metamon_ext.upstream.run_folder import latest_epoch, open_run
 from metamon_ext.upstream.runs import Run
 from metamon_ext.upstream.training_data import describe_data
@@ -82,14 +85,10 @@ def test_the_nearest_name_is_suggested(name: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after"), [("", "Agent.use_multigamma = False"), ("x.use_multigamma=False", "")]
 )
-def test_critics_for_one_and_for_several_discounts_do_not_fit(
-    before: str, after: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = SimpleNamespace(name="base_Epoch1")
-    monkeypatch.setattr(preflight, "gin_text", lambda *_: before)
-    preflight.refuse_other_discounts(base, before)  # type: ignore[arg-type]
+def test_critics_for_one_and_for_several_discounts_do_not_fit(before: str, after: str) -> None:
+    refuse_other_discounts("base_Epoch1", before, before)
     with pytest.raises(UserError, match="base_Epoch1 does not fit the training config"):
-        preflight.refuse_other_discounts(base, after)  # type: ignore[arg-type]
+        refuse_other_discounts("base_Epoch1", before, after)
 
 
 @pytest.fixture

@@ -23,23 +23,32 @@ class BattleConfig:
 
     Attributes:
         battle_format: a singles format of the simulator.
-        team_set: a team set of Metamon's, a folder of Showdown exports, or `sample` (ours). None:
-            `competitive`, or `sample` where that cannot be had.
-        turn_limit: a longer battle ends as unfinished.
-        battle_backend: of Metamon's models; None: each model's own.
         seed: of teams, seats and battles; any integer of at least 0.
         workers: processes.
     """
 
     battle_format: str = "gen1ou"
-    team_set: str | None = None
-    turn_limit: int = 1000
-    battle_backend: str | None = None
     seed: int = 0
     workers: int = field(default_factory=default_workers)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(BattleConfig):
+    """Settings of every workflow that keeps battles, beside those of all that play any.
+
+    Attributes:
+        team_set: a team set of Metamon's, a folder of Showdown exports, or `sample` (ours). None:
+            `competitive`, or `sample` where that cannot be had.
+        turn_limit: a longer battle ends as unfinished.
+        battle_backend: of Metamon's models; None: each model's own.
+    """
+
+    team_set: str | None = None
+    turn_limit: int = 1000
+    battle_backend: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class Conditions:
 
     @classmethod
     def of(
-        cls, config: BattleConfig, players: Iterable[str], temperature: float | None = None
+        cls, config: RunConfig, players: Iterable[str], temperature: float | None = None
     ) -> Conditions:
         """Look up everything that the config names. Raises UserError for what is not there."""
         if config.battle_backend and not has_metamon():

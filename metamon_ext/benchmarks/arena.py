@@ -16,7 +16,7 @@ from metamon_ext.arena.executors.pool import BATTLES_AT_ONCE, play_battles
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import prepare
 from metamon_ext.arena.schedule import matchup
-from metamon_ext.arena.simulator.process import BRIDGE, find_node, find_simulator
+from metamon_ext.arena.simulator.process import BRIDGE, find_simulator, node_command
 from metamon_ext.arena.teams import Team
 from metamon_ext.arguments import add_seat_arguments, positive, print_figures
 from metamon_ext.errors import UserError
@@ -85,7 +85,7 @@ def simulator_alone(
 ) -> float:
     """Decisions a second of `cores` Node processes that play `battles` battles each."""
     packed = json.dumps([team.packed for team in teams])
-    command = [str(find_node()), str(_ALONE), str(find_simulator()), battle_format, str(battles)]
+    command = [*node_command(), str(_ALONE), str(find_simulator()), battle_format, str(battles)]
     processes = [
         subprocess.Popen(
             [*command, str(seed * cores + core)],

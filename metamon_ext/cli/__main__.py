@@ -1,4 +1,4 @@
-"""`python -m metamon_ext` is `metamon-ext`."""
+"""`python -m metamon_ext.cli` is `metamon-ext` too."""
 
 import sys
 

@@ -59,9 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def population_of(args: argparse.Namespace) -> dict[str, float]:
     """The opponents and their weights. Raises UserError for flags that do not go together."""
     if args.population is None:
-        if args.model is None:
-            raise UserError("Missing players: pass --model or --population.")
-        return {args.opponent_model or args.model: 1.0}
+        return {args.opponent_model: 1.0} if args.model and args.opponent_model else {}
     if args.opponent_model is not None:
         raise UserError("--opponent_model and --population exclude each other: leave one out")
     cure = f'{args.population} must hold {{"policy": weight, ...}} with weights in (0, 1e100)'

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from metamon_ext.errors import UserError
-from metamon_ext.evaluation import plots as figures
+from metamon_ext.evaluation import plots
 from metamon_ext.evaluation.games import Game, HeadToHead, score_pairs, tally
 from metamon_ext.evaluation.ratings import Rating, bradley_terry
 from metamon_ext.files import whole_file, write_json
@@ -86,7 +86,7 @@ def write_report(
     sections = []
     if training_logs:
         curves = output_dir / "training_curves.png"
-        figures.training_curves(curves, training_logs)
+        plots.training_curves(curves, training_logs)
         caption = (
             "Means of equal stretches of the training; the shade holds the middle 80 % of the"
             " steps. A loss that falls is not yet a stronger player."
@@ -132,8 +132,8 @@ def draw_ratings(
 ) -> None:
     """The two pictures that every report has."""
     players = [r.player for r in ratings]
-    figures.ratings_bars(ratings_png, ratings)
-    figures.winrate_heatmap(matrix_png, players, *matrix(players, found))
+    plots.ratings_bars(ratings_png, ratings)
+    plots.winrate_heatmap(matrix_png, players, *matrix(players, found))
 
 
 def write_page(
@@ -307,7 +307,7 @@ def _paragraphs(texts: Iterable[str]) -> str:
 def picture(png: Path, caption: str) -> str:
     """The picture inline, at the size that its type was set for; bytes 16 to 20 are its width."""
     content = png.read_bytes()
-    width = int.from_bytes(content[16:20], "big") * 96 // figures.DPI
+    width = int.from_bytes(content[16:20], "big") * 96 // plots.DPI
     wide = ' class="wide"' if width > 1000 else ""
     data, caption = base64.b64encode(content).decode(), escape(caption)
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from metamon_ext.errors import cannot_write
-from metamon_ext.evaluation import plots as figures
+from metamon_ext.evaluation import plots
 from metamon_ext.evaluation.calculate_elo import Rated, add_rating_arguments, percent, rate
 from metamon_ext.evaluation.games import Games
 from metamon_ext.evaluation.report import draw_ratings, html_table, name_html, picture, write_page
@@ -68,9 +68,9 @@ def draw(folder: Path, rated: Rated, zero: str, initial_rating: float) -> None:
     rankings, heatmap = folder / "elo_rankings.png", folder / "winrate_heatmap.png"
     lines, statistics = folder / "elo_progression.png", folder / "statistics_comparison.png"
     draw_ratings(rankings, heatmap, rated.ratings, rated.found)
-    figures.rating_lines(lines, *_lines(games, rated.after, players, initial_rating))
+    plots.rating_lines(lines, *_lines(games, rated.after, players, initial_rating))
     outcomes = [(row.wins, row.ties, row.losses) for row in table]
-    figures.statistics_panels(statistics, players, outcomes, _panels(table))
+    plots.statistics_panels(statistics, players, outcomes, _panels(table))
     write_standings(folder / "tournament_summary.csv", table)
     lost = sum(unfinished.values())
     sections = [

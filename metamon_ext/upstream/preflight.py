@@ -84,8 +84,8 @@ def make_plan(config: FinetuneConfig) -> Plan:
     if config.train_gin_config is not None:
         file = find_training_file(config.train_gin_config)
         parts["train_gin_config"] = str(file)
-        texts["train_gin_config"] = read_gin_file(file)
-    refuse_other_discounts(base, texts["train_gin_config"])
+        before, texts["train_gin_config"] = texts["train_gin_config"], read_gin_file(file)
+        refuse_other_discounts(base.name, before, texts["train_gin_config"])
     data = describe_data(config, parts)
     refuse_unwritable(config.folder)
     weights = base.weights()
@@ -127,12 +127,12 @@ def gin_text(base: Checkpoint, part: str) -> str:
     return read_gin_file(find(base.parts[part]))
 
 
-def refuse_other_discounts(base: Checkpoint, training: str) -> None:
-    """Raise UserError if the base's critics are for one discount and the run's for several, or the
-    reverse: their weights have other shapes."""
-    if _one_discount(gin_text(base, "train_gin_config")) != _one_discount(training):
+def refuse_other_discounts(base: str, before: str, after: str) -> None:
+    """Raise UserError if one training config has critics for a single discount and the other for
+    several: their weights have other shapes. `before`: the text of the base model's config."""
+    if _one_discount(before) != _one_discount(after):
         raise UserError(
-            f"{base.name} does not fit the training config: one of the two has critics for several "
+            f"{base} does not fit the training config: one of the two has critics for several "
             "discounts, the other for a single one (use_multigamma = False, as Metamon's il.gin). "
             "Choose another --train_gin_config or base model."
         )

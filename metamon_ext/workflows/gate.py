@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.conditions import BattleConfig
+from metamon_ext.arena.conditions import RunConfig
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.evaluation.schedules import Sequential
 from metamon_ext.evaluation.sprt import Sprt
@@ -18,8 +18,8 @@ LOOK = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateConfig(BattleConfig):
-    """Settings of `gate`, beside those of every workflow that plays battles.
+class GateConfig(RunConfig):
+    """Settings of `gate`, beside those of every workflow that keeps battles.
 
     Attributes:
         candidate, base: policies.

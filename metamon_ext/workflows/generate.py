@@ -14,7 +14,7 @@ from typing import Any
 
 from metamon_ext.about import __version__
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.conditions import BattleConfig, Conditions
+from metamon_ext.arena.conditions import Conditions, RunConfig
 from metamon_ext.arena.executors.pool import Pool
 from metamon_ext.arena.play import play_missing
 from metamon_ext.arena.schedule import BattleSpec, battle, derive
@@ -31,8 +31,8 @@ Draw = Callable[[int], tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateConfig(BattleConfig):
-    """Settings of `generate`, beside those of every workflow that plays battles.
+class GenerateConfig(RunConfig):
+    """Settings of `generate`, beside those of every workflow that keeps battles.
 
     Attributes:
         output_dir: gets `{format}/` folders of trajectories, the results and a manifest.

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.conditions import BattleConfig
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, prepare, summarize, team_set_id
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.store import ResultStore
-from metamon_ext.arguments import check_seed, default_workers
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayConfig:
-    """Settings of `play`.
+class PlayConfig(BattleConfig):
+    """Settings of `play`, beside those of every workflow that plays battles.
 
     Attributes:
         p1, p2: policies, e.g. `simple_heuristics?epsilon=0.1`, a run's path, or `module:Class`.
         battles: how many.
-        battle_format: a singles format of the simulator.
         teams: a folder of Showdown exports, a team set, or `sample` (ours).
         pairs: play in mirrored pairs: same teams and seeds, seats swapped.
         turn_limit: a longer battle ends as unfinished.
-        seed: of teams and battles; any integer of at least 0.
-        workers: processes.
         save_trajectories_to: a folder for both points of view of each finished battle.
         output_dir: keeps every result in `results.sqlite` there.
         resume: play only what `output_dir` lacks.
@@ -40,18 +37,15 @@ class PlayConfig:
     p1: str
     p2: str
     battles: int = 100
-    battle_format: str = "gen1ou"
     teams: str = "sample"
     pairs: bool = False
     turn_limit: int = 1000
-    seed: int = 0
-    workers: int = field(default_factory=default_workers)
     save_trajectories_to: Path | None = None
     output_dir: Path | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        super().__post_init__()
         if self.resume and not self.output_dir:
             raise UserError("--resume needs the --output_dir of the run that is to go on")
 

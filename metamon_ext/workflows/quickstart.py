@@ -10,20 +10,20 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
+from metamon_ext.arena.conditions import BattleConfig
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import play_all, prepare, team_set_id
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.arena.teams import BattleFormat, Team
-from metamon_ext.arguments import check_seed, default_workers
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import FILTERING_STATS, RESULTS
@@ -62,33 +62,27 @@ KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuickstartConfig:
-    """Settings of `quickstart`.
+class QuickstartConfig(BattleConfig):
+    """Settings of `quickstart`, beside those of every workflow that plays battles.
 
     Attributes:
         output_dir: gets everything; a run in it is resumed.
-        battle_format: a singles format of the simulator.
         teams: a folder of Showdown exports, a team set, or `sample` (ours).
         battles: to learn from.
         steps: of training; None: as the gin configs say.
         tournament_battles: of a student against each other player.
         gin: overrides, like "Learner.gammas = (0.99,)".
-        seed: of everything; any integer of at least 0.
-        workers: processes.
     """
 
     output_dir: Path = Path("runs/quickstart")
-    battle_format: str = "gen1ou"
     teams: str = "sample"
     battles: int = 1800
     steps: int | None = None
     tournament_battles: int = 300
     gin: Sequence[str] = ()
-    seed: int = 0
-    workers: int = field(default_factory=default_workers)
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        super().__post_init__()
         if self.battles < (least := sum(MIXTURE.values())):
             raise UserError(f"--battles {self.battles}: the mixture takes {least}")
 

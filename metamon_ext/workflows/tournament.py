@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.conditions import BattleConfig, Conditions
+from metamon_ext.arena.conditions import Conditions, RunConfig
 from metamon_ext.arena.executors.pool import Pool
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore
@@ -34,8 +34,8 @@ LOOK = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class TournamentConfig(BattleConfig):
-    """Settings of `tournament`, beside those of every workflow that plays battles.
+class TournamentConfig(RunConfig):
+    """Settings of `tournament`, beside those of every workflow that keeps battles.
 
     Attributes:
         models: the players, each a policy's name.
@@ -92,7 +92,7 @@ def tournament(config: TournamentConfig) -> TournamentResult:
 
 
 def play_tournament(
-    config: BattleConfig,
+    config: RunConfig,
     models: Sequence[str],
     output_dir: Path,
     plan: Plan,

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from metamon_ext.evaluation import plots as figures
+from metamon_ext.evaluation import plots
 from metamon_ext.evaluation.ratings import Rating
 
 
@@ -19,7 +19,7 @@ from metamon_ext.evaluation.ratings import Rating
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The figure, under "figure", instead of a file."""
     kept: dict[str, Any] = {}
-    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.update(figure=figure))
+    monkeypatch.setattr(plots, "_save", lambda figure, path: kept.update(figure=figure))
     return kept
 
 
@@ -28,7 +28,7 @@ def test_names_at_the_ends_of_the_lines_do_not_overlap(
     tmp_path: Path, drawn: dict[str, Any], players: int
 ) -> None:
     lines = {f"p{i}": [1500.0, 1500.0 + i % 2] for i in range(players)}  # all end together
-    figures.rating_lines(tmp_path / "x.png", [0, 10], lines)
+    plots.rating_lines(tmp_path / "x.png", [0, 10], lines)
     figure = drawn["figure"]
     FigureCanvasAgg(figure).draw()
     names = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without the lines
@@ -40,15 +40,15 @@ def test_names_at_the_ends_of_the_lines_do_not_overlap(
 
 def test_of_many_lines_the_first_five_stand_out(tmp_path: Path, drawn: dict[str, Any]) -> None:
     lines = {f"p{i}": [1500.0, 1500.0 - i] for i in range(12)}
-    figures.rating_lines(tmp_path / "x.png", [0, 10], lines)
+    plots.rating_lines(tmp_path / "x.png", [0, 10], lines)
     plotted = drawn["figure"].axes[0].get_lines()
-    assert [line.get_color() == figures.GREY for line in plotted] == [False] * 5 + [True] * 7
+    assert [line.get_color() == plots.GREY for line in plotted] == [False] * 5 + [True] * 7
 
 
 def test_statistics_are_shares_and_their_numbers(tmp_path: Path, drawn: dict[str, Any]) -> None:
     outcomes = [(30, 0, 10), (0, 0, 4)]
     panels = {"Battles": [12345.0, 4.0], "Invalid choices, %": [0.0, 0.0123]}
-    figures.statistics_panels(tmp_path / "x.png", ["a", "b"], outcomes, panels)
+    plots.statistics_panels(tmp_path / "x.png", ["a", "b"], outcomes, panels)
     shares, battles, invalid = drawn["figure"].axes
     assert [t.get_text() for t in shares.texts] == ["75", "25", "100"]
     widths = [bar.get_width() for bar in shares.patches]
@@ -58,7 +58,7 @@ def test_statistics_are_shares_and_their_numbers(tmp_path: Path, drawn: dict[str
 
 
 def test_rankings_show_ratings_and_intervals(tmp_path: Path, drawn: dict[str, Any]) -> None:
-    figures.ratings_bars(
+    plots.ratings_bars(
         tmp_path / "x.png", [Rating("a", 1600, 1550, 1700, 9), Rating("b", 1400, 1300, 1450, 9)]
     )
     (axes,) = drawn["figure"].axes
@@ -72,5 +72,5 @@ def test_more_than_forty_players_get_rates_without_counts(
 ) -> None:
     rates = np.full((41, 41), 0.25)
     names = [f"p{i}" for i in range(41)]
-    figures.winrate_heatmap(tmp_path / "x.png", names, rates, 9 * (1 - np.eye(41, dtype=int)))
+    plots.winrate_heatmap(tmp_path / "x.png", names, rates, 9 * (1 - np.eye(41, dtype=int)))
     assert {t.get_text() for t in drawn["figure"].axes[0].texts} == {"25"}

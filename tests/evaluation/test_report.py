@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metamon_ext.errors import UserError
-from metamon_ext.evaluation import plots as figures
+from metamon_ext.evaluation import plots
 from metamon_ext.evaluation.games import Game
 from metamon_ext.evaluation.ratings import Rating
 from metamon_ext.evaluation.report import duration, print_tables, write_report
@@ -156,10 +156,10 @@ def test_a_thirty_player_report_folds_its_matchups(tmp_path):
 
 def test_a_matchup_that_was_not_played_has_no_cell(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.update(figure=figure))
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.update(figure=figure))
     rates = [[np.nan, 0.25, np.nan], [0.75, np.nan, np.nan], [np.nan, np.nan, np.nan]]
     counts = [[0, 8, 0], [8, 0, 0], [0, 0, 0]]
-    figures.winrate_heatmap(tmp_path / "x.png", ["a", "b", "c"], rates, counts)
+    plots.winrate_heatmap(tmp_path / "x.png", ["a", "b", "c"], rates, counts)
     cells = [(t.get_text(), round(t.get_position()[0])) for t in drawn["figure"].axes[0].texts]
     assert cells == [("25", 1), ("8", 1), ("75", 0), ("8", 0)]
 
@@ -168,8 +168,8 @@ def test_training_curves_draw_what_each_log_has(tmp_path, monkeypatch, training_
     cloned = tmp_path / "cloned.csv"
     cloned.write_text("step,actor_loss\n1,3\n2,1\n")
     drawn = {}
-    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.update(figure=figure))
-    figures.training_curves(tmp_path / "x.png", {"advantage": training_log, "cloned": cloned})
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.update(figure=figure))
+    plots.training_curves(tmp_path / "x.png", {"advantage": training_log, "cloned": cloned})
     panels = {axes.get_title(loc="left"): axes.get_lines() for axes in drawn["figure"].axes}
     assert {title: len(lines) for title, lines in panels.items()} == {
         "Actor loss": 2,
@@ -184,10 +184,10 @@ def test_training_curves_draw_what_each_log_has(tmp_path, monkeypatch, training_
 
 def test_long_names_lose_their_middle_or_what_they_share():
     one, two = "runs/first/checkpoint_10000", "runs/other/checkpoint_10000"
-    assert figures.short_names([one, "random"], 15) == ["runs/fi…t_10000", "random"]
-    assert figures.short_names([one, two, "random"], 9) == ["…first…", "…other…", "random"]
+    assert plots.short_names([one, "random"], 15) == ["runs/fi…t_10000", "random"]
+    assert plots.short_names([one, two, "random"], 9) == ["…first…", "…other…", "random"]
     seeds = [f"lr_{lr}/seed_{seed}/policy_epoch_40.pt" for lr in ("1e-4", "3e-4") for seed in "12"]
-    assert figures.short_names(seeds, 20) == [
+    assert plots.short_names(seeds, 20) == [
         *("…1e-4/seed_1…", "…1e-4/seed_2…"),
         *("…3e-4/seed_1…", "…3e-4/seed_2…"),
     ]
@@ -198,7 +198,7 @@ def test_long_names_lose_their_middle_or_what_they_share():
     st.integers(8, 30),
 )
 def test_short_names_are_short_and_all_different(names, length):
-    shown = figures.short_names(names, length)
+    shown = plots.short_names(names, length)
     assert len({*shown}) == len(names)
     assert all(len(name) <= length for name in shown)
 
@@ -212,7 +212,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full_disk)
     with pytest.raises(OSError, match="No space"):
-        figures.ratings_bars(path, [Rating("a", 1500, 1400, 1600, 2)])
+        plots.ratings_bars(path, [Rating("a", 1500, 1400, 1600, 2)])
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
@@ -221,7 +221,7 @@ def test_matplotlib_is_loaded_only_to_draw_and_its_absence_explained(tmp_path, m
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UserError, match="pip install matplotlib"):
-        figures.ratings_bars(tmp_path / "x.png", [])
+        plots.ratings_bars(tmp_path / "x.png", [])
 
 
 @pytest.mark.parametrize(

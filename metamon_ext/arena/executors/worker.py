@@ -69,7 +69,6 @@ class Worker:
         self._settings = settings
         self._report = report
         self._simulator = Simulator()
-        self._loaded = False
         self._battles: dict[str, RunningBattle] = {}
         self._progress: dict[str, float] = {}
         self._policies: dict[str, Policy] = {}
@@ -91,9 +90,8 @@ class Worker:
         Raises UserError if one of its policies cannot be built, SimulatorError if the simulator
         does not load.
         """
-        if not self._loaded:  # takes seconds, for which no battle is charged
+        if not self._policies:  # loading the simulator takes seconds: no battle is charged for them
             self._simulator.ask("format", spec.battle_format)
-            self._loaded = True
         battle = RunningBattle(spec, record=self._settings.trajectories is not None)
         self._build_policies([seat.policy_name for seat in battle.seats], policies or {})
         self._battles[spec.key] = battle

