@@ -2,13 +2,19 @@
 
 # ruff: noqa: F401
 
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.executors.local import LocalExecutor
+from metamon_ext.arena.executors.protocol import Executor, Recording
+from metamon_ext.arena.play import play_battles
 from metamon_ext.arena.policy import Decision, Policy
 from metamon_ext.arena.policy_ref import PolicyRef, register_policy
-from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.store import read_results
+from metamon_ext.arena.schedule import BattleSpec, Player, matchup
+from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.data.audit import audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import Trajectory, read_trajectory, write_trajectory
+from metamon_ext.evaluation.elo import elo
+from metamon_ext.evaluation.games import Game, games_of, head_to_head
 from metamon_ext.evaluation.ratings import bradley_terry
 from metamon_ext.evaluation.sprt import Sprt
 from metamon_ext.spaces.observations import MatchupObservationSpace

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,10 +57,11 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def schedule() -> Callable[..., list[BattleSpec]]:
     """`schedule(p1, p2, battles, battle_format="gen1ou", seed=0, pairs=False)`."""
-    from metamon_ext.arena.play import prepare
+    from metamon_ext.arena.conditions import Conditions
     from metamon_ext.arena.schedule import matchup
+    from tests.support.battles import player
 
-    prepared = {}
+    loaded = {}
 
     def make(
         p1: str,
@@ -68,10 +70,12 @@ def schedule() -> Callable[..., list[BattleSpec]]:
         battle_format: str = "gen1ou",
         seed: int = 0,
         pairs: bool = False,
+        turn_limit: int = 1000,
     ) -> list[BattleSpec]:
-        if battle_format not in prepared:
-            prepared[battle_format] = prepare(battle_format)[:2]
-        return matchup(p1, p2, battles, *prepared[battle_format], seed, pairs)
+        if battle_format not in loaded:
+            loaded[battle_format] = Conditions.load(battle_format)
+        conditions = replace(loaded[battle_format], turn_limit=turn_limit)
+        return matchup(player(p1), player(p2), battles, conditions, seed, pairs)
 
     return make
 

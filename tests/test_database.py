@@ -27,6 +27,7 @@ from metamon_ext.database import DatabaseLocked
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.evaluation.results import read_tournament
 from tests.conftest import ROOT, cli_command
+from tests.support.battles import player, result_of
 
 BATTLES = 40
 TEAM = Team("team", "")
@@ -40,22 +41,23 @@ if sys.argv[2] == "wal":  # what is committed is in the -wal file only
         db.execute("UPDATE battles SET turns = 7")
 db.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
 db.execute("BEGIN")
-db.execute("UPDATE battles SET outcome = 'p2', reason = ?", ("x" * 2000,))
+db.execute("UPDATE battles SET score = 0, reason = ?", ("x" * 2000,))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def spec(number: int) -> BattleSpec:
-    return BattleSpec("gen1ou", 1, "a", "b", number, 0, number, TEAM, TEAM)
+    battle = (player("a"), player("b"), number, 0, number, TEAM, TEAM)
+    return BattleSpec(*battle, "gen1ou", 1, "teams", 1000, "0")
 
 
-def result(number: int, outcome: str = "p1") -> BattleResult:
-    return BattleResult(spec(number).key, outcome, "", 5, 1, 1, 0, 0, "")
+def result(number: int) -> BattleResult:
+    return result_of(spec(number), "a", turns=5)
 
 
 def killed(folder: Path, mode: str = "delete") -> Path:
     """A results file whose writer was killed in the middle of a commit: `a` has won them all."""
-    with closing(ResultStore(folder / RESULTS, {}, True)) as store:
+    with ResultStore(folder / RESULTS) as store:
         for number in range(BATTLES):
             store.add(spec(number), result(number))
     (folder / ".lock").unlink()
@@ -71,7 +73,7 @@ def killed(folder: Path, mode: str = "delete") -> Path:
 
 def assert_all_are_read(path: Path, mode: str = "delete") -> None:
     rows = read_results(path)
-    assert [row.outcome for row in rows] == ["p1"] * BATTLES
+    assert [row.score for row in rows] == [1.0] * BATTLES
     assert {row.turns for row in rows} == {7 if mode == "wal" else 5}
     assert len(read_tournament(path.parent).games) == BATTLES
 
@@ -90,8 +92,9 @@ class TestKilledInACommit:
 
     def test_a_writer_continues(self, tmp_path: Path, mode: str) -> None:
         path = killed(tmp_path, mode)
-        with closing(ResultStore(path, {}, True)) as store:
-            assert store.missing([spec(0), spec(BATTLES)]) == [spec(BATTLES)]
+        with ResultStore(path) as store:
+            store.add(spec(BATTLES), result(BATTLES))
+            assert len(store.rows()) == BATTLES + 1
 
     def test_a_read_only_folder_is_read_from_a_copy(self, mode: str) -> None:
         with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
@@ -130,7 +133,7 @@ def as_a_user(check: Callable[[], None]) -> None:
 def locked(tmp_path: Path) -> Iterator[tuple[Path, sqlite3.Connection]]:
     """A results file of one battle that another connection has locked."""
     path = tmp_path / RESULTS
-    with closing(ResultStore(path, {}, True)) as store:
+    with ResultStore(path) as store:
         store.add(spec(0), result(0))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -191,15 +194,15 @@ def test_a_run_whose_file_becomes_locked_stops_and_can_be_resumed(
     monkeypatch.setattr(database, "NOTICE_AFTER", 0.01)
     monkeypatch.setattr(database, "PATIENCE", 0.02)
     path = tmp_path / RESULTS
-    with closing(ResultStore(path, {}, True)) as store:
+    with ResultStore(path) as store:
         store.add(spec(0), result(0))
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             for use in (
                 lambda: store.add(spec(1), result(1)),
-                lambda: store.missing([spec(1)]),
-                store.forget_trouble,
+                store.drop_failed,
                 store.rows,
+                store.players,
             ):
                 with pytest.raises(RunStopped, match="still locked"):
                     use()

@@ -7,37 +7,43 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from metamon_ext.arena.schedule import BattleSpec, derive
+from metamon_ext.arena.schedule import BattleSpec, Player, derive
 from metamon_ext.arena.tracking.tracker import make_tracker
 from metamon_ext.spaces.universal import UniversalState
 
 SEATS = ("p1", "p2")
-TURN_LIMIT = "over the limit of "
-"""How the reason of a battle begins that was too long. Any other reason is trouble."""
+OVER_TURN_LIMIT = "over the limit of "
+"""How the reason of a battle begins that was too long. Any other reason is a failure."""
 
 
 @dataclass(frozen=True)
 class BattleResult:
-    """How a battle went. `outcome` is p1, p2, tie or unfinished, then with the `reason`.
+    """How a battle went.
 
-    `turns` are the simulator's; decisions and invalid choices are counted for each seat.
-    `digest` is a hash of all choices of both seats.
+    Attributes:
+        key: of its `BattleSpec`.
+        score: of `player_a`: 1 for a win, 0.5 for a tie, 0 for a loss; None if it is unfinished.
+        reason: why it is unfinished, else empty.
+        turns: the simulator's.
+        a_decisions, b_decisions: of each player.
+        a_invalid, b_invalid: decisions for which a player's policy answered illegally twice.
+        digest: a hash of all choices of both seats.
     """
 
     key: str
-    outcome: str
+    score: float | None
     reason: str
     turns: int
-    p1_decisions: int
-    p2_decisions: int
-    p1_invalid: int
-    p2_invalid: int
+    a_decisions: int
+    b_decisions: int
+    a_invalid: int
+    b_invalid: int
     digest: str
 
     @property
-    def in_trouble(self) -> bool:
-        """Ended by something that should not happen: an error, a dead worker, no progress."""
-        return self.outcome == "unfinished" and not self.reason.startswith(TURN_LIMIT)
+    def failed(self) -> bool:
+        """Unfinished because of an error, a dead worker or a stall: worth playing again."""
+        return self.score is None and not self.reason.startswith(OVER_TURN_LIMIT)
 
 
 class Seat:
@@ -49,7 +55,7 @@ class Seat:
     def __init__(self, spec: BattleSpec, name: str, record: bool) -> None:
         self.name = name
         self.key = spec.key
-        self.policy_name = spec.p1 if name == "p1" else spec.p2
+        self.player: Player = spec.seats[SEATS.index(name)]
         self.battle_id = f"{spec.key}/{name}"
         self.tracker = make_tracker(spec.battle_format, spec.gen, name)
         self.decisions = 0
@@ -190,18 +196,21 @@ class RunningBattle:
     def turn(self) -> int:
         return self.seats[0].tracker.turn
 
-    def result(self, outcome: str, reason: str = "") -> BattleResult:
-        """The battle's result if it ends now."""
-        first, second = self.seats
-        choices = "\n".join([",".join(first.choices), ",".join(second.choices)])
+    def result(self, p1_score: float | None, reason: str = "") -> BattleResult:
+        """The battle's result if it ends now, with this score of the player in p1."""
+        choices = "\n".join(",".join(seat.choices) for seat in self.seats)
+        a, b = reversed(self.seats) if self.spec.mirrored else self.seats
+        score = p1_score
+        if p1_score is not None and self.spec.mirrored:
+            score = 1 - p1_score
         return BattleResult(
             key=self.spec.key,
-            outcome=outcome,
+            score=score,
             reason=reason,
             turns=self.turn,
-            p1_decisions=first.decisions,
-            p2_decisions=second.decisions,
-            p1_invalid=first.invalid,
-            p2_invalid=second.invalid,
+            a_decisions=a.decisions,
+            b_decisions=b.decisions,
+            a_invalid=a.invalid,
+            b_invalid=b.invalid,
             digest=hashlib.blake2b(choices.encode(), digest_size=8).hexdigest(),
         )

@@ -1,90 +1,68 @@
-"""What all battles of a run have in common."""
+"""What makes battles comparable: format, teams, turn limit and simulator."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import prepare, team_set_id
-from metamon_ext.arena.policy_ref import PolicyRef
-from metamon_ext.arena.teams import BattleFormat, Team
-from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.arguments import check_seed, default_workers
+from metamon_ext.arena.simulator.process import (
+    Simulator,
+    SimulatorError,
+    find_simulator,
+    simulator_version,
+)
+from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
+from metamon_ext.errors import RunStopped
 
-
-@dataclass(frozen=True, kw_only=True)
-class BattleConfig:
-    """Settings of every workflow that plays battles.
-
-    Attributes:
-        battle_format: a singles format of the simulator.
-        seed: of teams, seats and battles; any integer of at least 0.
-        workers: processes.
-    """
-
-    battle_format: str = "gen1ou"
-    seed: int = 0
-    workers: int = field(default_factory=default_workers)
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig(BattleConfig):
-    """Settings of every workflow that keeps battles, beside those of all that play any.
-
-    Attributes:
-        team_set: a team set of Metamon's, a folder of Showdown exports, or `sample` (ours). None:
-            `competitive`, or `sample` where that cannot be had.
-        turn_limit: a longer battle ends as unfinished.
-        battle_backend: of Metamon's models; None: each model's own.
-    """
-
-    team_set: str | None = None
-    turn_limit: int = 1000
-    battle_backend: str | None = None
+TURN_LIMIT = 1000
+"""The simulator ends every battle here."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which conditions a run is played.
+    """Battles are comparable if they were played under the same conditions.
 
-    `policies`: player -> policy, with the options that the config adds. `players`: player -> what
-    it is (`PolicyRef.describe`). `settings`: what must be the same for the run to be resumed.
+    Attributes:
+        battle_format: a singles format.
+        teams: each seat of a battle gets one of them.
+        team_set: the folder that they were loaded from, or `sample`.
+        turn_limit: a longer battle ends as unfinished.
+        simulator: the version of pokemon-showdown.
     """
 
     battle_format: BattleFormat
     teams: Sequence[Team]
-    team_set: str
-    turn_limit: int
-    policies: Mapping[str, PolicyRef]
-    players: Mapping[str, Mapping[str, Any]]
-    settings: Mapping[str, Any]
+    team_set: str = "sample"
+    turn_limit: int = TURN_LIMIT
+    simulator: str = ""
 
     @classmethod
-    def of(
-        cls, config: RunConfig, players: Iterable[str], temperature: float | None = None
+    def load(
+        cls, battle_format: str, team_set: str | None = "sample", turn_limit: int = TURN_LIMIT
     ) -> Conditions:
-        """Look up everything that the config names. Raises UserError for what is not there."""
-        if config.battle_backend and not has_metamon():
-            print("--battle_backend is for Metamon's models: none can be here", file=sys.stderr)
-        options = {"temperature": temperature, "battle_backend": config.battle_backend}
-        policies = {name: PolicyRef.resolve(name).with_options(**options) for name in players}
-        known = {name: policy.describe() for name, policy in policies.items()}
-        battle_format, teams, team_set = prepare(config.battle_format, config.team_set)
-        settings = {name: getattr(config, name) for name in ("battle_format", "seed", "turn_limit")}
-        settings["teams"] = team_set_id(teams)
-        settings["policies"] = {name: [k["policy"], k.get("sha256")] for name, k in known.items()}
-        return cls(battle_format, teams, team_set, config.turn_limit, policies, known, settings)
+        """Look up a format, and load a team set: a folder, one of Metamon's sets, or `sample`.
 
-    def for_workers(self, date: datetime, trajectories: Path | None) -> WorkerSettings:
-        """What the workers have to know."""
-        return WorkerSettings(
-            self.turn_limit, trajectories=trajectories, date=date, players=self.policies
-        )
+        Without a team set it is Metamon's `competitive`, or `sample` if that is not available.
+
+        Raises:
+            UserError: the format or the team set is unknown, or a team is illegal.
+            RunStopped: the simulator does not start.
+        """
+        try:
+            with Simulator() as simulator:
+                found = load_format(battle_format, simulator)
+                folder = None if found.random_teams else find_team_set(team_set, battle_format)
+                teams = load_teams(found, folder, simulator)
+        except SimulatorError as error:
+            raise RunStopped(
+                f"{error}: {find_simulator()} may be damaged: run metamon-ext doctor"
+            ) from None
+        return cls(found, teams, str(folder or "sample"), turn_limit, simulator_version())
+
+    @cached_property
+    def teams_id(self) -> str:
+        """A hash of the teams' content, 16 hexadecimal digits."""
+        lines = sorted(f"{team.name}:{team.packed}" for team in self.teams)
+        return hashlib.blake2b("\x1f".join(lines).encode(), digest_size=8).hexdigest()

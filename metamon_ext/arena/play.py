@@ -7,116 +7,97 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
-from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.executors.pool import BATTLES_AT_ONCE, Pool
-from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.schedule import BattleSpec, derive
-from metamon_ext.arena.simulator.process import Simulator, SimulatorError, find_simulator
-from metamon_ext.arena.store import ResultStore
-from metamon_ext.arena.teams import BattleFormat, Team, find_team_set, load_format, load_teams
+from metamon_ext.arena.executors.protocol import Executor
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.errors import RunStopped
 from metamon_ext.terminal import track
 
 
-def prepare(
-    battle_format: str, team_set: str | None = "sample"
-) -> tuple[BattleFormat, list[Team], str]:
-    """Look up a format and load a team set by its name; what was loaded comes third.
-
-    Raises UserError for what is wrong with either.
-    """
-    try:
-        with Simulator() as simulator:
-            found = load_format(battle_format, simulator)
-            folder = None if found.random_teams else find_team_set(team_set, battle_format)
-            return found, load_teams(found, folder, simulator), str(folder or "sample")
-    except SimulatorError as error:
-        raise RunStopped(
-            f"{error}: {find_simulator()} may be damaged: run metamon-ext doctor"
-        ) from None
-
-
-def play_all(
+def play_battles(
     specs: Sequence[BattleSpec],
-    settings: WorkerSettings,
-    workers: int,
+    executor: Executor,
     store: ResultStore | None = None,
-    what: str = "battles",
-    at_once: int = BATTLES_AT_ONCE,
-) -> tuple[dict[str, BattleResult], int]:
-    """Play the battles that `store` lacks or that ended in trouble, with a progress bar on standard
-    error.
+    label: str = "battles",
+) -> list[BattleRow]:
+    """Play the battles that `store` does not hold, or that have failed.
 
-    Returns the results of all `specs` by battle key, and how many were played now.
+    Args:
+        specs: the battles.
+        executor: where they are played.
+        store: keeps the results; None: they are only returned.
+        label: names the progress bar on standard error.
+
+    Returns:
+        The results of all `specs`, in their order.
+
+    Raises:
+        UserError: a policy cannot be built.
+        RunStopped: the run cannot go further. What was played until then is in `store`.
     """
+    known: dict[str, BattleRow] = {}
     if store:
-        store.forget_trouble()
-    missing = store.missing(specs) if store else list(specs)
-    with Pool(settings, workers, at_once) as pool:
-        results = play_missing(missing, pool, store, what)
-    if store:
-        results = {row.key: row for row in store.rows()}
-    return results, len(missing)
+        store.drop_failed()
+        known = {row.key: row for row in store.rows()}
+    new = play_new([spec for spec in specs if spec.key not in known], executor, store, label)
+    known |= {row.key: row for row in new}
+    return [
+        replace(known[spec.key], player_a=spec.player_a.name, player_b=spec.player_b.name)
+        for spec in specs
+    ]
 
 
-def play_missing(
-    missing: Sequence[BattleSpec], pool: Pool, store: ResultStore | None, what: str
-) -> dict[str, BattleResult]:
-    """Play battles and keep each result as it comes. Returns the results by battle key."""
-    results: dict[str, BattleResult] = {}
-    with closing(pool.play(missing)) as played:
-        for spec, result in track(played, what, total=len(missing)):
-            results[spec.key] = result
+def play_new(
+    specs: Sequence[BattleSpec], executor: Executor, store: ResultStore | None, label: str
+) -> list[BattleRow]:
+    """Like `play_battles`, for battles that `store` does not hold, in the order of their ends."""
+    rows = []
+    with closing(executor.play(specs)) as played:
+        for spec, result in track(played, label, total=len(specs)):
             if store:
                 store.add(spec, result)
-    return results
+            rows.append(BattleRow.of(spec, result))
+    return rows
 
 
-def summarize(specs: Sequence[BattleSpec], results: dict[str, BattleResult]) -> dict[str, Any]:
-    """Count one matchup by policy, not by seat; the digest is of all choices, battle by battle."""
-    played = [results[spec.key] for spec in specs]
-    swap = {"p1": "p2", "p2": "p1"}
-    outcomes = Counter(
-        swap.get(result.outcome, result.outcome) if spec.mirrored else result.outcome
-        for spec, result in zip(specs, played, strict=True)
+def summarize(rows: Sequence[BattleRow], p1: str) -> dict[str, Any]:
+    """Count one pairing, `p1` being one of the two players; the digest is of all choices."""
+    scores = Counter(
+        row.score if row.score is None or row.player_a == p1 else 1 - row.score for row in rows
     )
-    digest = hashlib.blake2b("".join(result.digest for result in played).encode(), digest_size=8)
+    digest = hashlib.blake2b("".join(row.digest for row in rows).encode(), digest_size=8)
     return {
-        "battles": len(specs),
-        "p1_wins": outcomes["p1"],
-        "p2_wins": outcomes["p2"],
-        "ties": outcomes["tie"],
-        "unfinished": outcomes["unfinished"],
-        "unfinished_reasons": Counter(r.reason for r in played if r.outcome == "unfinished"),
-        "turns": sum(result.turns for result in played),
-        "decisions": sum(result.p1_decisions + result.p2_decisions for result in played),
-        "invalid": sum(result.p1_invalid + result.p2_invalid for result in played),
+        "battles": len(rows),
+        "p1_wins": scores[1.0],
+        "p2_wins": scores[0.0],
+        "ties": scores[0.5],
+        "unfinished": scores[None],
+        "unfinished_reasons": Counter(row.reason for row in rows if row.score is None),
+        "turns": sum(row.turns for row in rows),
+        "decisions": sum(row.a_decisions + row.b_decisions for row in rows),
+        "invalid": sum(row.a_invalid + row.b_invalid for row in rows),
         "digest": digest.hexdigest(),
     }
 
 
-def say_unfinished(results: Iterable[BattleResult]) -> int:
-    """Say on standard error why battles are unfinished.
+def print_unfinished(rows: Iterable[BattleRow]) -> int:
+    """Print on standard error why battles are unfinished.
 
     Returns:
-        The exit code of a command that has played them: 1 if an error ended any of them.
+        The exit code of a command that has played them: 1 if any of them failed.
 
     Raises:
-        RunStopped: an error ended every one.
+        RunStopped: every one has failed.
     """
-    results = list(results)
-    failed = [result.reason for result in results if result.in_trouble]
-    if failed and len(failed) == len(results):
+    rows = list(rows)
+    failed = [row.reason for row in rows if row.failed]
+    if failed and len(failed) == len(rows):
         reason, count = Counter(failed).most_common(1)[0]
-        raise RunStopped(f"every battle failed, {count:,} of {len(results):,} by: {reason}")
-    unfinished = Counter(r.reason for r in results if r.outcome == "unfinished")
+        raise RunStopped(f"every battle failed, {count:,} of {len(rows):,} by: {reason}")
+    unfinished = Counter(row.reason for row in rows if row.score is None)
     for reason, count in unfinished.most_common():
         print(f"unfinished, {count:,} times: {reason}", file=sys.stderr)
     return int(bool(failed))
-
-
-def team_set_id(teams: Sequence[Team]) -> str:
-    """A hash of a team set's content."""
-    return f"{derive(*sorted(f'{team.name}:{team.packed}' for team in teams)):016x}"

@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,15 @@ class PolicyRef:
         return Path(find_weights(**self.options)) if find_weights else None
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the policy, so that two checkpoints are never mixed up.
+        """What results record of the policy.
 
         `policy`, `class`, `options`, and, where there are weights, `weights` and `sha256`. Raises
         UserError for weights that are not there.
         """
+        return dict(self._description)
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
         known: dict[str, Any] = {
             "policy": self.name,
             "class": f"{self.factory.__module__}:{self.factory.__qualname__}",
@@ -112,11 +117,15 @@ class PolicyRef:
                 raise UserError(f"policy {self.name!r}: {path}: {error.strerror}") from None
         return known
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights and of the options that do not locate them, or of class and
-        options. The same policy under two names has one fingerprint."""
-        known = self.describe()
+        """SHA-256 of class, options and, where there are any, weights.
+
+        Options that locate the weights do not count: the same policy under two names has one
+        fingerprint, two checkpoints under one path have two. It is taken when it is first asked
+        for, and then stays. Raises UserError for weights that are not there.
+        """
+        known = self._description
         options = dict(known["options"])
         if "sha256" in known:
             for name in inspect.signature(self.factory.weights).parameters:  # type: ignore[attr-defined]

@@ -18,8 +18,8 @@ def recorded(folder: Path) -> RecordOf:
     Raises UserError where one of them cannot be read: its battles would be judged without it.
     """
     query = (
-        "SELECT key, outcome, turns, p1_decisions, p1_invalid, p2_decisions, p2_invalid "
-        "FROM battles WHERE outcome IN ('p1', 'p2')"
+        "SELECT key, score, turns, a_decisions, a_invalid, b_decisions, b_invalid "
+        "FROM battles WHERE score IN (0, 1)"
     )
     records: dict[str, tuple[Any, ...]] = {}
     for file in result_files(folder):
@@ -35,9 +35,9 @@ def recorded(folder: Path) -> RecordOf:
             return None
         if record is None:
             return None
-        outcome, turns, *counts = record
-        first = (outcome == "p1") == (name.outcome == "WIN")
-        return BattleRecord(turns, *(counts[:2] if first else counts[2:]))
+        score, turns, *counts = record
+        is_a = (score == 1) == (name.outcome == "WIN")
+        return BattleRecord(turns, *(counts[:2] if is_a else counts[2:]))
 
     return record_of
 

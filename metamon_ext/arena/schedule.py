@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metamon_ext.arena.teams import BattleFormat, Team
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.policy_ref import PolicyRef
+from metamon_ext.arena.teams import Team
 
 
 def derive(*parts: object) -> int:
@@ -17,65 +18,104 @@ def derive(*parts: object) -> int:
 
 
 @dataclass(frozen=True)
-class BattleSpec:
-    """One battle, fully determined: who sits where, with which team, under which seed.
+class Player:
+    """Who takes part in battles: a policy, under the name that results show."""
 
-    `pair` numbers the pair that the battle belongs to within its matchup; in a pair that is
-    mirrored, `mirrored` is 1 for the battle with the policies in each other's seats.
+    name: str
+    policy: PolicyRef
+
+    @classmethod
+    def resolve(cls, player: str | Player) -> Player:
+        """The player whose name is that of a policy. Raises UserError for an unknown policy."""
+        return player if isinstance(player, Player) else cls(player, PolicyRef.resolve(player))
+
+    @property
+    def fingerprint(self) -> str:
+        """The policy's: what the player is, whatever its name."""
+        return self.policy.fingerprint
+
+
+@dataclass(frozen=True)
+class BattleSpec:
+    """One battle, fully determined: who plays, with which teams, under which conditions and seed.
+
+    `player_a` sits in p1 with `p1_team`; in a mirrored battle it sits in p2. `pair` numbers the
+    mirrored pairs of a pairing, or its battles where they are not mirrored. `seed` is the same for
+    both battles of a pair, and for no others.
     """
 
-    battle_format: str
-    gen: int
-    p1: str
-    p2: str
+    player_a: Player
+    player_b: Player
     pair: int
     mirrored: int
     seed: int
     p1_team: Team
     p2_team: Team
+    battle_format: str
+    gen: int
+    teams_id: str
+    turn_limit: int
+    simulator: str
 
     @property
     def key(self) -> str:
-        """The battle's name in the results: what it is, never when it ran (16 hex digits)."""
-        parts = (self.battle_format, self.p1, self.p2, self.pair, self.mirrored, self.seed)
-        return f"{derive(*parts):016x}"
+        """The battle's name in the results (16 hexadecimal digits).
+
+        It depends on the fingerprints of the policies, the conditions and the seed, never on the
+        names of the players or on when the battle was played.
+        """
+        return f"{derive(self.seed, self.mirrored):016x}"
+
+    @property
+    def seats(self) -> tuple[Player, Player]:
+        """The players in p1 and p2."""
+        if self.mirrored:
+            return self.player_b, self.player_a
+        return self.player_a, self.player_b
 
 
 def matchup(
-    p1: str,
-    p2: str,
+    player_a: str | Player,
+    player_b: str | Player,
     battles: int,
-    battle_format: BattleFormat,
-    teams: Sequence[Team],
+    conditions: Conditions,
     seed: int,
     pairs: bool = False,
 ) -> list[BattleSpec]:
-    """The battles of one matchup.
+    """The battles of one pairing. Names of players are those of policies.
 
-    With `pairs`, battles 2k and 2k+1 share teams and simulator seed and the policies change seats
-    between them: what the teams and the dice favour, they favour once for either policy. An odd
-    number of battles leaves the last pair with one battle.
+    With `pairs`, battles 2k and 2k+1 share teams and simulator seed, and the players change seats
+    between them: what the teams and the dice favor, they favor once for either player. An odd
+    number of battles leaves the last pair with one battle. The battles do not depend on which of
+    the two comes first. Without `pairs`, `player_a` always sits in p1.
     """
+    a, b = Player.resolve(player_a), Player.resolve(player_b)
+    if pairs and b.fingerprint < a.fingerprint:
+        a, b = b, a
     return [
-        battle(p1, p2, *(divmod(i, 2) if pairs else (i, 0)), battle_format, teams, seed)
-        for i in range(battles)
+        battle(a, b, *(divmod(i, 2) if pairs else (i, 0)), conditions, seed) for i in range(battles)
     ]
 
 
 def battle(
-    p1: str,
-    p2: str,
-    pair: int,
-    mirrored: int,
-    battle_format: BattleFormat,
-    teams: Sequence[Team],
-    seed: int,
+    player_a: Player, player_b: Player, pair: int, mirrored: int, conditions: Conditions, seed: int
 ) -> BattleSpec:
-    """One battle of a matchup; in a mirrored one the two sit in each other's seats."""
-    pair_seed = derive(seed, battle_format.name, p1, p2, pair)
+    """One battle of a pairing, from a seed that all battles of a run share."""
+    battle_format, teams = conditions.battle_format, conditions.teams
+    where = (battle_format.name, conditions.teams_id, conditions.turn_limit, conditions.simulator)
+    players = (player_a.fingerprint, player_b.fingerprint)
+    pair_seed = derive(seed, *where, *players, pair) >> 1  # fits a signed integer
     rng = random.Random(pair_seed)
     first, second = rng.choice(teams), rng.choice(teams)
-    seats = (p2, p1) if mirrored else (p1, p2)
     return BattleSpec(
-        battle_format.name, battle_format.gen, *seats, pair, mirrored, pair_seed, first, second
+        player_a,
+        player_b,
+        pair,
+        mirrored,
+        pair_seed,
+        first,
+        second,
+        battle_format.name,
+        battle_format.gen,
+        *where[1:],
     )

@@ -9,12 +9,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
-from metamon_ext.arena.executors.pool import BATTLES_AT_ONCE, play_battles
-from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import prepare
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.executors.local import BATTLES_AT_ONCE, LocalExecutor
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.simulator.process import BRIDGE, find_simulator, node_command
 from metamon_ext.arena.teams import Team
@@ -43,26 +41,25 @@ def benchmark_arena(args: argparse.Namespace) -> int:
     Both use `--workers` cores. The median round by ratio is reported. Time to start workers is
     left out: the clock runs from the first battle's end to the last's.
     """
-    battle_format, teams, _ = prepare(args.battle_format)
+    conditions = Conditions.load(args.battle_format)
     battles = args.battles * args.workers
     if battles == 1:
         raise UserError("one battle is too few to measure: raise --battles")
     rounds = []
     with PeakMemory() as memory:
         for n in range(args.rounds):
-            specs = matchup("random", "random", battles, battle_format, teams, args.seed + n)
+            specs = matchup("random", "random", battles, conditions, args.seed + n)
             decisions = 0
             started = ended = 0.0
-            played = play_battles(specs, WorkerSettings(), args.workers, args.battles_at_once)
-            with closing(played):
-                for _, result in played:
+            with LocalExecutor(args.workers, battles_at_once=args.battles_at_once) as executor:
+                for _, result in executor.play(specs):
                     ended = time.perf_counter()
                     if started:
-                        decisions += result.p1_decisions + result.p2_decisions
+                        decisions += result.a_decisions + result.b_decisions
                     else:
                         started = ended
             alone = simulator_alone(
-                args.battle_format, teams, args.workers, args.battles, args.seed + n
+                args.battle_format, conditions.teams, args.workers, args.battles, args.seed + n
             )
             rounds.append((decisions / (ended - started), alone))
     rate, alone = sorted(rounds, key=lambda pair: pair[0] / pair[1])[len(rounds) // 2]

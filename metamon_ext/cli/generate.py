@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from metamon_ext.arena.play import say_unfinished
+from metamon_ext.arena.play import print_unfinished
 from metamon_ext.arguments import add_condition_arguments, fill, positive
 from metamon_ext.data.trajectory import MANIFEST
 from metamon_ext.errors import UserError
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.output_dir / args.battle_format} ({about['ties']} ties, "
             f"{about['unfinished']} unfinished); {MANIFEST} says where they came from"
         )
-    return say_unfinished(generated.rows)
+    return print_unfinished(generated.rows)
 
 
 def population_of(args: argparse.Namespace) -> dict[str, float]:

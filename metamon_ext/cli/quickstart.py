@@ -16,17 +16,18 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"))
     add_seat_arguments(parser)
     parser.add_argument(
-        "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
+        "--team_set", "--teams", default="sample", help="a folder of Showdown exports, or a set"
     )
-    parser.add_argument("--battles", type=positive, default=1800, help="to learn from")
+    parser.add_argument(
+        "--num_battles", "--battles", type=positive, default=1800, help="to learn from"
+    )
     parser.add_argument("--steps", type=positive, help="of training; else as the gin configs say")
     parser.add_argument("--tournament_battles", type=positive, default=300, help="of a student")
     parser.add_argument("--gin", action="append", default=[], metavar='"NAME.PARAM = VALUE"')
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="insist that --output_dir holds a run to go on with; without this a new one is begun "
-        "where there is none",
+        help="fail if --output_dir has no run to resume",
     )
     parser.set_defaults(run=run)
 

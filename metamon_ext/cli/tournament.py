@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from metamon_ext.arena.play import say_unfinished
+from metamon_ext.arena.play import print_unfinished
 from metamon_ext.arguments import add_condition_arguments, fill, positive
 from metamon_ext.cli.models import list_models
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import games_of
-from metamon_ext.evaluation.ratings import bradley_terry
 from metamon_ext.evaluation.report import print_tables
 from metamon_ext.evaluation.sprt import in_words
 from metamon_ext.terminal import console, print_json
@@ -46,7 +45,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="insist that --output_dir holds a run to go on with (it is gone on with anyway)",
+        help="fail if --output_dir has no run to resume",
     )
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run)
@@ -65,17 +64,17 @@ def run(args: argparse.Namespace) -> int:
         print_json(result.content)
     else:
         _report(args.output_dir, result)
-    return say_unfinished(result.rows)
+    return print_unfinished(result.rows)
 
 
 def _report(output_dir: Path, result: TournamentResult) -> None:
-    games, unfinished = games_of(result.rows)
-    print_tables(console(), bradley_terry(games), games, unfinished)
+    games, unfinished = games_of(result.all_rows)
+    print_tables(console(), result.ratings, games, unfinished)
     for verdict in result.content["sprt"]:
         print(verdict["decided"])
         if "elo" in verdict:
             print(f"  {in_words(verdict)}; {verdict['pairs']} mirrored pairs")
     print(
-        f"{len(result.rows)} battles in {output_dir}; next: metamon-ext visualize_results "
+        f"{len(result.all_rows)} battles in {output_dir}; next: metamon-ext visualize_results "
         f"--tournament_dir {output_dir}"
     )

@@ -58,15 +58,16 @@ def play_a_battle(folder: Path) -> str:
 
 def _play(p1: str, p2: str, trajectories: Path | None = None) -> str:
     """One battle, in words. Raises UserError if it does not come to its end."""
-    from metamon_ext.arena.executors.worker import WorkerSettings
-    from metamon_ext.arena.play import play_all, prepare
+    from metamon_ext.arena.conditions import Conditions
+    from metamon_ext.arena.executors.local import LocalExecutor
+    from metamon_ext.arena.executors.protocol import Recording
+    from metamon_ext.arena.play import play_battles
     from metamon_ext.arena.schedule import matchup
 
-    battle_format, teams, _ = prepare(FORMAT)
-    specs = matchup(p1, p2, 1, battle_format, teams, seed=0)
-    results, _ = play_all(specs, WorkerSettings(trajectories=trajectories), workers=1)
-    (result,) = results.values()
-    if result.outcome == "unfinished":
+    specs = matchup(p1, p2, 1, Conditions.load(FORMAT), seed=0)
+    with LocalExecutor(1, Recording(trajectories) if trajectories else None) as executor:
+        (result,) = play_battles(specs, executor)
+    if result.score is None:
         raise UserError(f"the battle ended early: {result.reason}")
     return f"{FORMAT}, {result.turns} turns"
 

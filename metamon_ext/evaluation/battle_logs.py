@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metamon_ext.errors import first_few
-from metamon_ext.evaluation.games import LOSS, TIE, UNFINISHED, WIN
 
 BASELINE_TURN_LIMIT = 200
 """Decisions after which Metamon breaks off a battle against a baseline, and writes LOSS."""
@@ -26,12 +25,12 @@ Matchup = tuple[str, str, str]
 class BattleLogs:
     """What some players' logs say together.
 
-    `outcomes`: of each matchup's battles, for its first player, in their order. `lengths`: mean
-    number of decisions that a player took in a battle. `notes`: sentences on what the logs leave
-    open.
+    `scores`: of each matchup's battles, for its first player, in their order; None: unfinished.
+    `lengths`: mean number of decisions that a player took in a battle. `notes`: sentences on what
+    the logs leave open.
     """
 
-    outcomes: Mapping[Matchup, Sequence[int]]
+    scores: Mapping[Matchup, Sequence[float | None]]
     lengths: Mapping[str, float]
     notes: Sequence[str]
 
@@ -60,7 +59,7 @@ def read_logs(paths: Sequence[Path]) -> BattleLogs:
     views, lengths, notes = _read_lines(paths)
     found: Counter[str] = Counter()
     unlike: list[str] = []
-    outcomes: dict[Matchup, list[int]] = {}
+    scores: dict[Matchup, list[float | None]] = {}
     for player, opponent, battle_format in sorted(views):
         mine = views[player, opponent, battle_format]
         theirs = views.get((opponent, player, battle_format), {})
@@ -73,19 +72,18 @@ def read_logs(paths: Sequence[Path]) -> BattleLogs:
             unlike.append(f"{player} - {opponent}")
             found["not joined"] += min(len(mine), len(theirs))
             battles = list(_join(mine, {}) if len(mine) >= len(theirs) else _join({}, theirs))
-        judged = outcomes[player, opponent, battle_format] = []
+        judged = scores[player, opponent, battle_format] = []
         for sides in battles:
-            outcome = _OUTCOMES.get(sides)
-            if outcome is None:
+            if sides not in _SCORES:
                 found["contradictions"] += 1
                 continue
-            judged.append(outcome)
+            judged.append(_SCORES[sides])
             found["one side"] += None in sides
             found["ties"] += sides == ("LOSS", "LOSS")
-            found["cut"] += outcome == UNFINISHED
+            found["cut"] += _SCORES[sides] is None
     names = sorted({name for player, opponent, _ in views for name in (player, opponent)})
     notes += _on_battles(found, unlike) + _on_names(names)
-    return BattleLogs(outcomes, lengths, notes)
+    return BattleLogs(scores, lengths, notes)
 
 
 def _read_lines(
@@ -148,21 +146,21 @@ def _join(
             yield from both
 
 
-_OUTCOMES: dict[tuple[str | None, str | None], int] = {
-    ("WIN", "LOSS"): WIN,
-    ("WIN", "CUT"): WIN,
-    ("WIN", None): WIN,
-    (None, "LOSS"): WIN,
-    ("LOSS", "WIN"): LOSS,
-    ("CUT", "WIN"): LOSS,
-    ("LOSS", None): LOSS,
-    (None, "WIN"): LOSS,
-    ("LOSS", "LOSS"): TIE,
-    ("TIE", "TIE"): TIE,
-    ("TIE", None): TIE,
-    (None, "TIE"): TIE,
+_SCORES: dict[tuple[str | None, str | None], float | None] = {
+    ("WIN", "LOSS"): 1.0,
+    ("WIN", "CUT"): 1.0,
+    ("WIN", None): 1.0,
+    (None, "LOSS"): 1.0,
+    ("LOSS", "WIN"): 0.0,
+    ("CUT", "WIN"): 0.0,
+    ("LOSS", None): 0.0,
+    (None, "WIN"): 0.0,
+    ("LOSS", "LOSS"): 0.5,
+    ("TIE", "TIE"): 0.5,
+    ("TIE", None): 0.5,
+    (None, "TIE"): 0.5,
     **dict.fromkeys(
-        [("CUT", None), (None, "CUT"), ("CUT", "CUT"), ("CUT", "LOSS"), ("LOSS", "CUT")], UNFINISHED
+        [("CUT", None), (None, "CUT"), ("CUT", "CUT"), ("CUT", "LOSS"), ("LOSS", "CUT")], None
     ),
 }
 """What both sides' results mean for the first. The others contradict each other."""

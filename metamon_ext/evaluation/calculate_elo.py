@@ -147,10 +147,10 @@ PROGRESSION = ("battle", "player_a", "player_b", "score_a", "elo_a", "elo_b")
 
 def progression_rows(games: Games, after: NDArray[np.float64]) -> Iterator[tuple[object, ...]]:
     """One row for each battle, in the order of playing."""
-    names, columns = games.players, (games.a, games.b, games.outcome, after.round(2))
+    names, columns = games.players, (games.a, games.b, games.score, after.round(2))
     battles = zip(*(column.tolist() for column in columns), strict=True)
-    for battle, (a, b, outcome, elo) in enumerate(battles, 1):
-        yield battle, names[a], names[b], 1 - outcome / 2, *elo
+    for battle, (a, b, score, elo) in enumerate(battles, 1):
+        yield battle, names[a], names[b], score, *elo
 
 
 def _matrix_table(rated: Rated) -> tuple[list[str], Iterator[list[object]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from metamon_ext.evaluation.games import Games
+from metamon_ext.evaluation.games import Game, Games
 
 _GLICKO = 3 * (np.log(10) / (400 * np.pi)) ** 2
 _AVERAGE, _SPREAD = 1500.0, 130.0
@@ -22,14 +24,22 @@ def progression(
     """
     ratings = [initial_rating] * len(games.players)
     after = np.empty((len(games), 2))
-    columns = games.a.tolist(), games.b.tolist(), games.outcome.tolist()
-    for game, (a, b, outcome) in enumerate(zip(*columns, strict=True)):
+    columns = games.a.tolist(), games.b.tolist(), games.score.tolist()
+    for game, (a, b, score) in enumerate(zip(*columns, strict=True)):
         expected = 1 / (1 + 10 ** min((ratings[b] - ratings[a]) / 400, 300))  # stays a float
-        change = k_factor * (1 - outcome / 2 - expected)
+        change = k_factor * (score - expected)
         ratings[a] += change
         ratings[b] -= change
         after[game] = ratings[a], ratings[b]
     return after
+
+
+def elo(
+    games: Iterable[Game], k_factor: float = 32.0, initial_rating: float = 1500.0
+) -> dict[str, float]:
+    """Each player's classic Elo rating after all games, in their order (see `progression`)."""
+    games = Games.of(games)
+    return last_ratings(games, progression(games, k_factor, initial_rating))
 
 
 def last_ratings(games: Games, after: NDArray[np.float64]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from metamon_ext.arena.store import BattleRow
 from metamon_ext.data.trajectory import safe_player_name
 from metamon_ext.evaluation.games import games_of
-from metamon_ext.evaluation.ratings import bradley_terry
+from metamon_ext.evaluation.ratings import Rating
 from metamon_ext.evaluation.report import matchups
 from metamon_ext.evaluation.standings import write_csv
 
@@ -23,17 +23,17 @@ def write_battle_logs(folder: Path, rows: Iterable[BattleRow]) -> None:
     """`battle_log_{player}_{format}.csv` as Metamon writes them: every finished battle twice.
 
     A tie, which Metamon's logs do not know, is a TIE. The battle's number is that in the names of
-    its trajectories; in a pair's battle it tells which of two equal players is meant by the seat.
+    its trajectories.
     """
     lines: defaultdict[tuple[str, str], list[tuple[object, ...]]] = defaultdict(list)
     for row in rows:
-        if row.outcome == "unfinished":
+        if row.score is None:
             continue
-        for seat, player, opponent, team in (
-            ("p1", row.p1, row.p2, row.p1_team),
-            ("p2", row.p2, row.p1, row.p2_team),
+        for player, opponent, team, score in (
+            (row.player_a, row.player_b, row.team_a, row.score),
+            (row.player_b, row.player_a, row.team_b, 1 - row.score),
         ):
-            result = {"tie": "TIE", seat: "WIN"}.get(row.outcome, "LOSS")
+            result = {1.0: "WIN", 0.5: "TIE", 0.0: "LOSS"}[score]
             team_file = f"teams/{row.battle_format}/{team}.{row.battle_format}_team"
             line = (player, team_file, opponent, result, row.turns, int(row.key, 16))
             lines[player, row.battle_format].append(line)
@@ -45,6 +45,7 @@ def write_battle_logs(folder: Path, rows: Iterable[BattleRow]) -> None:
 
 def results_of(
     rows: Sequence[BattleRow],
+    ratings: Sequence[Rating],
     settings: Mapping[str, Any],
     players: Mapping[str, Mapping[str, Any]],
     verdicts: Mapping[tuple[str, str], Mapping[str, Any]],
@@ -52,25 +53,25 @@ def results_of(
     """What `tournament_results.json` holds. The same battles make the same content.
 
     Args:
+        ratings: of all players that finished a battle.
         settings: what the tournament was asked to do.
         players: what each player is (`PolicyRef.describe`).
         verdicts: of sequential tests, by pairing.
     """
     games, unfinished = games_of(rows)
-    ratings = bradley_terry(games)
     decisions: Counter[str] = Counter()
     invalid: Counter[str] = Counter()
     for row in rows:
-        decisions[row.p1] += row.p1_decisions
-        decisions[row.p2] += row.p2_decisions
-        invalid[row.p1] += row.p1_invalid
-        invalid[row.p2] += row.p2_invalid
+        decisions[row.player_a] += row.a_decisions
+        decisions[row.player_b] += row.b_decisions
+        invalid[row.player_a] += row.a_invalid
+        invalid[row.player_b] += row.b_invalid
     ranks = {rating.player: rank for rank, rating in enumerate(ratings, start=1)}
     return {
         "settings": settings,
         "battles": len(rows),
         "unfinished": sum(unfinished.values()),
-        "unfinished_reasons": Counter(r.reason for r in rows if r.outcome == "unfinished"),
+        "unfinished_reasons": Counter(r.reason for r in rows if r.score is None),
         "players": {
             name: {
                 **about,

@@ -12,11 +12,8 @@ from scipy.special import stdtrit
 
 from metamon_ext.arena.store import BattleRow
 
-WIN, TIE, LOSS, UNFINISHED = range(4)
-"""Outcomes for the first player of a battle, where they are numbers."""
-
-_OUTCOME = {1.0: WIN, 0.5: TIE, 0.0: LOSS}
-_SCORES = {"p1": 1.0, "tie": 0.5, "p2": 0.0}
+WIN, TIE, LOSS = range(3)
+"""Columns of the arrays that count outcomes."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +54,23 @@ class HeadToHead:
 class Games:
     """Games by columns, in order: as good as a list of `Game`, at 33 bytes each.
 
-    `a` and `b` (n,) are indices into `players`, `pair` (n,) as in `Game`, and `outcome` (n,) is
-    WIN, TIE or LOSS of `a`.
+    `a` and `b` (n,) are indices into `players`; `pair` and `score` (n,) are as in `Game`.
     """
 
     players: Sequence[str]
     a: NDArray[np.int64]
     b: NDArray[np.int64]
     pair: NDArray[np.int64]
-    outcome: NDArray[np.int64]
+    score: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if not np.isin(self.score, (0.0, 0.5, 1.0)).all():
+            wrong = self.score[~np.isin(self.score, (0.0, 0.5, 1.0))][0]
+            raise ValueError(f"a score of {wrong}: it is 1 for a win, 0.5 for a tie, 0 for a loss")
 
     @classmethod
     def of(cls, games: Iterable[Game]) -> Games:
-        """The same games by columns. Raises KeyError for a score other than 0, 0.5 and 1."""
+        """The same games by columns. Raises ValueError for a score other than 0, 0.5 and 1."""
         if isinstance(games, Games):
             return games
         index: dict[str, int] = {}
@@ -78,18 +79,30 @@ class Games:
                 index.setdefault(game.player_a, len(index)),
                 index.setdefault(game.player_b, len(index)),
                 game.pair,
-                _OUTCOME[game.score],
+                game.score,
             )
             for game in games
         ]
-        return cls(list(index), *np.array(rows, dtype=np.int64).reshape(-1, 4).T)
+        a, b, pair, score = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return cls(
+            list(index),
+            np.array(a, dtype=np.int64),
+            np.array(b, dtype=np.int64),
+            np.array(pair, dtype=np.int64),
+            np.array(score, dtype=np.float64),
+        )
+
+    @property
+    def outcome(self) -> NDArray[np.int64]:
+        """WIN, TIE or LOSS of `a`, (n,)."""
+        return (2 - 2 * self.score).astype(np.int64)
 
     def __len__(self) -> int:
-        return len(self.outcome)
+        return len(self.score)
 
     def __iter__(self) -> Iterator[Game]:
-        for a, b, pair, outcome in zip(self.a, self.b, self.pair, self.outcome, strict=True):
-            yield Game(self.players[a], self.players[b], int(pair), 1 - int(outcome) / 2)
+        for a, b, pair, score in zip(self.a, self.b, self.pair, self.score, strict=True):
+            yield Game(self.players[a], self.players[b], int(pair), float(score))
 
 
 def tally(games: Iterable[Game]) -> dict[tuple[str, str], NDArray[np.int64]]:
@@ -104,7 +117,7 @@ def tally(games: Iterable[Game]) -> dict[tuple[str, str], NDArray[np.int64]]:
     place = {player: i for i, player in enumerate(players)}
     rank = np.array([place[player] for player in games.players])
     a, b, outcome = rank[games.a], rank[games.b], games.outcome
-    outcome = np.where(a > b, 2 - outcome, outcome)
+    outcome = np.where(a > b, LOSS - outcome, outcome)
     met = np.minimum(a, b) * len(players) + np.maximum(a, b)
 
     order = np.lexsort((games.pair, met))
@@ -169,17 +182,12 @@ def head_to_head(games: Iterable[Game], a: str, b: str) -> HeadToHead:
 
 
 def games_of(rows: Iterable[BattleRow]) -> tuple[list[Game], Counter[tuple[str, str]]]:
-    """The finished battles as games, and the number of unfinished ones of each two players.
-
-    Players are named in the order of their matchup, whoever sat where.
-    """
+    """The finished battles as games, and the number of unfinished ones of each two players."""
     games: list[Game] = []
     unfinished: Counter[tuple[str, str]] = Counter()
     for row in rows:
-        a, b = (row.p2, row.p1) if row.mirrored else (row.p1, row.p2)
-        if row.outcome == "unfinished":
-            unfinished[a, b] += 1
+        if row.score is None:
+            unfinished[row.player_a, row.player_b] += 1
         else:
-            score = _SCORES[row.outcome]
-            games.append(Game(a, b, row.pair, 1 - score if row.mirrored else score))
+            games.append(Game(row.player_a, row.player_b, row.seed, row.score))
     return games, unfinished

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from metamon_ext.arena.store import query_results
+from metamon_ext.arena.store import player_names, query_results
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError, first_few
 from metamon_ext.evaluation.battle_logs import find_logs, read_logs
-from metamon_ext.evaluation.games import LOSS, TIE, UNFINISHED, WIN, Games
+from metamon_ext.evaluation.games import Games
 
-Battle = tuple[str, str, int, int, int, str]
-"""Players a and b, outcome for a, pair, whether it is the pair's mirrored battle, format."""
+Battle = tuple[str, str, float | None, int, int, int, str]
+"""Players a and b, the score of a (None: unfinished), the number of the pair in its pairing,
+whether it is the pair's mirrored battle, the seed of the pair, format."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ def read_tournament(folder: Path) -> Results:
     elif paths := find_logs(folder):
         logs = read_logs(paths)
         battles = (
-            (player, opponent, outcome, number, 0, battle_format)
-            for (player, opponent, battle_format), outcomes in logs.outcomes.items()
-            for number, outcome in enumerate(outcomes)
+            (player, opponent, score, number, 0, number, battle_format)
+            for (player, opponent, battle_format), scores in logs.scores.items()
+            for number, score in enumerate(scores)
         )
         results = _in_order(battles, logs.lengths, {}, logs.notes)
     else:
@@ -73,35 +75,38 @@ def read_tournament(folder: Path) -> Results:
 
 
 def _read_store(path: Path) -> Results:
-    """Players are named in the order of their matchup, whoever sat where."""
+    names = player_names(path)
+    conditions = {
+        number: tuple(values) for number, *values in query_results(path, "SELECT * FROM conditions")
+    }
     sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(4))
-    for seat in ("p1", "p2"):
+    for seat in ("a", "b"):
         columns = f"COUNT(*), SUM(turns), SUM({seat}_decisions), SUM({seat}_invalid)"
-        query = f"SELECT {seat}, {columns} FROM battles WHERE outcome != 'unfinished' GROUP BY 1"
+        query = f"SELECT player_{seat}, {columns} FROM battles WHERE score IS NOT NULL GROUP BY 1"
         for player, *values in query_results(path, query):
-            sums[player] += values
+            sums[names[player]] += values
     query = (
-        "SELECT reason, COUNT(*) FROM battles WHERE outcome = 'unfinished'"
+        "SELECT reason, COUNT(*) FROM battles WHERE score IS NULL"
         " GROUP BY reason ORDER BY COUNT(*) DESC, reason"
     )
     reasons = [f"{reason} ({count:,})" for reason, count in query_results(path, query)]
+    notes = [f"Unfinished battles are excluded: {', '.join(reasons)}."] if reasons else []
+    if len(conditions) > len({values[0] for values in conditions.values()}):
+        notes.append(
+            "Battles on different teams, with different turn limits or on different versions of "
+            "the simulator are rated together."
+        )
+    query = "SELECT player_a, player_b, score, pair, mirrored, seed, conditions FROM battles"
+    battles = (
+        (names[a], names[b], *numbers, conditions[number][0])
+        for a, b, *numbers, number in query_results(path, query)
+    )
     return _in_order(
-        _battles(path),
+        battles,
         turns={player: float(n[1] / n[0]) for player, n in sums.items()},
         invalid={player: float(n[3] / n[2]) for player, n in sums.items() if n[2]},
-        notes=[f"Unfinished battles count for nobody: {', '.join(reasons)}."] if reasons else [],
+        notes=notes,
     )
-
-
-def _battles(path: Path) -> Iterator[Battle]:
-    query = "SELECT p1, p2, outcome, pair, mirrored, battle_format FROM battles"
-    straight = {"p1": WIN, "tie": TIE, "p2": LOSS, "unfinished": UNFINISHED}
-    swapped = straight | {"p1": LOSS, "p2": WIN}
-    for p1, p2, outcome, pair, mirrored, battle_format in query_results(path, query):
-        if mirrored:
-            yield p2, p1, swapped[outcome], pair, 1, battle_format
-        else:
-            yield p1, p2, straight[outcome], pair, 0, battle_format
 
 
 def _in_order(
@@ -111,12 +116,13 @@ def _in_order(
     notes: Iterable[str],
 ) -> Results:
     """The results in the order of playing, in whatever order the battles come."""
-    names, formats, (a, b, outcome, pair, mirrored, format_) = _columns(battles)
-    # Pairs of two formats, or of a matchup that was arranged both ways, have the same numbers.
-    unique = (pair * max(len(formats), 1) + format_) * 2 + (a > b)
-    # By distance of the names: so nobody has all its battles of a round in a row.
-    playing = np.lexsort((mirrored, b, a, np.abs(a - b), format_, pair))
-    a, b, outcome, unique = a[playing], b[playing], outcome[playing], unique[playing]
+    names, formats, (a, b, score, pair, mirrored, seed, format_) = _columns(battles)
+    # In files of old, and in battle logs, pairs of two formats have the same seeds.
+    _, unique = np.unique(seed, return_inverse=True)
+    unique = (unique * max(len(formats), 1) + format_) * 2 + (a > b)
+    # By distance of the names: so no player has all its battles of a round in a row.
+    playing = np.lexsort((mirrored, unique, b, a, np.abs(a - b), format_, pair))
+    a, b, score, unique = a[playing], b[playing], score[playing], unique[playing]
 
     alone = a == b
     notes = list(notes)
@@ -128,9 +134,9 @@ def _in_order(
         )
     if len(formats) > 1:
         notes.append(f"Battles of {', '.join(formats)} are rated together.")
-    open_ = (outcome == UNFINISHED) & ~alone
-    done = (outcome != UNFINISHED) & ~alone
-    games = Games(names, a[done], b[done], unique[done], outcome[done])
+    open_ = np.isnan(score) & ~alone
+    done = ~np.isnan(score) & ~alone
+    games = Games(names, a[done], b[done], unique[done], score[done])
     rated = {*np.unique([games.a, games.b])}
     if never := [names[i] for i in np.unique([a[open_], b[open_]]) if i not in rated]:
         notes.append(f"Not rated, as none of their battles finished: {first_few(never)}.")
@@ -151,7 +157,7 @@ def _in_order(
 
 def _columns(
     battles: Iterable[Battle],
-) -> tuple[list[str], list[str], Sequence[NDArray[np.int64]]]:
+) -> tuple[list[str], list[str], Sequence[NDArray[Any]]]:
     """The players and the formats in order, and the battles by columns with these as numbers."""
     players: dict[str, int] = {}
     formats: dict[str, int] = {}
@@ -159,20 +165,22 @@ def _columns(
         (
             players.setdefault(a, len(players)),
             players.setdefault(b, len(players)),
-            outcome,
-            pair,
-            mirrored,
+            score,
+            *numbers,
             formats.setdefault(battle_format, len(formats)),
         )
-        for a, b, outcome, pair, mirrored, battle_format in battles
+        for a, b, score, *numbers, battle_format in battles
     )
-    chunks = [np.zeros((0, 6), dtype=np.int64)]
+    types = [np.int64, np.int64, np.float64, np.int64, np.int64, np.int64, np.int64]
+    chunks = [[np.zeros(0, dtype) for dtype in types]]
     while chunk := list(islice(coded, 100_000)):
-        chunks.append(np.array(chunk, dtype=np.int64))
-    a, b, outcome, pair, mirrored, format_ = np.concatenate(chunks).T
+        columns = zip(types, zip(*chunk, strict=True), strict=True)
+        chunks.append([np.array(column, dtype) for dtype, column in columns])
+    a, b, score, pair, mirrored, seed, format_ = map(np.concatenate, zip(*chunks, strict=True))
     names, rank = _sorted(players)
     format_names, format_rank = _sorted(formats)
-    return names, format_names, (rank[a], rank[b], outcome, pair, mirrored, format_rank[format_])
+    numbers = (pair, mirrored, seed, format_rank[format_])
+    return names, format_names, (rank[a], rank[b], score, *numbers)
 
 
 def _groups(games: Games) -> int:

@@ -1,4 +1,4 @@
-"""Battles in rounds: a plan looks at the results and says which matchups go on."""
+"""Battles in rounds: a plan looks at the results so far and says what to play next."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metamon_ext.arena.executors.pool import Pool
-from metamon_ext.arena.play import play_missing
-from metamon_ext.arena.schedule import BattleSpec, matchup
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.executors.protocol import Executor
+from metamon_ext.arena.play import play_battles
+from metamon_ext.arena.schedule import BattleSpec, Player, matchup
 from metamon_ext.arena.store import BattleRow, ResultStore
-from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.evaluation.adaptive import Outcomes, Pairing, allocate, decided
 from metamon_ext.evaluation.games import games_of, tally
 from metamon_ext.evaluation.sprt import Sprt, pentanomial
@@ -35,7 +35,7 @@ def fixed(pairings: Sequence[Pairing], battles: int) -> Plan:
 
 
 @dataclass(frozen=True)
-class Sequential:
+class SprtSchedule:
     """Every matchup for itself until a test of it is decided, or it has `limit` battles.
 
     `look`: mirrored pairs that an undecided matchup plays in a round.
@@ -78,11 +78,11 @@ class Adaptive:
 
 
 @dataclass(frozen=True)
-class Arrangement:
-    """What all battles of a tournament share."""
+class Schedule:
+    """All battles that a tournament could play, from one seed."""
 
-    battle_format: BattleFormat
-    teams: Sequence[Team]
+    players: Mapping[str, Player]
+    conditions: Conditions
     seed: int
 
     def specs(self, battles: Counts) -> list[BattleSpec]:
@@ -90,28 +90,27 @@ class Arrangement:
         return [
             spec
             for (a, b), count in battles.items()
-            for spec in matchup(a, b, count, self.battle_format, self.teams, self.seed, pairs=True)
+            for spec in matchup(
+                self.players[a], self.players[b], count, self.conditions, self.seed, pairs=True
+            )
         ]
 
 
 def play_rounds(
-    plan: Plan, arrangement: Arrangement, pool: Pool, store: ResultStore
-) -> list[BattleSpec]:
-    """Play round after round until the plan has enough. Returns all battles that it asked for.
+    plan: Plan, schedule: Schedule, executor: Executor, store: ResultStore
+) -> list[BattleRow]:
+    """Play round after round until the plan has enough.
 
-    What the store holds already is not played again. Raises RunStopped on the way.
+    What the store holds already is not played again. Returns all battles that the plan asked for.
+    Raises RunStopped where the run cannot go further.
     """
-    rows = {row.key: row for row in store.rows()}
-    specs: list[BattleSpec] = []
+    rows: list[BattleRow] = []
     battles: Counts = {}
     number = 0
-    while (wanted := plan(outcomes_of([rows[s.key] for s in specs], battles), battles)) != battles:
+    while (wanted := plan(outcomes_of(rows, battles), battles)) != battles:
         battles, number = wanted, number + 1
-        specs = arrangement.specs(battles)
-        missing = [spec for spec in specs if spec.key not in rows]
-        results = play_missing(missing, pool, store, f"round {number}")
-        rows |= {s.key: BattleRow.of(s, results[s.key]) for s in missing}
-    return specs
+        rows = play_battles(schedule.specs(battles), executor, store, f"round {number}")
+    return rows
 
 
 def outcomes_of(rows: Sequence[BattleRow], pairings: Counts) -> Outcomes:

@@ -10,13 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metamon_ext.arena.executors.pool import play_battles
-from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import prepare
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 from metamon_ext.arena.tracking.tracker import has_metamon
@@ -90,16 +88,16 @@ def need_server() -> None:
 
 def arena_rate(args: argparse.Namespace, n: int) -> float:
     """Decisions of the model a second in the arena, over all workers."""
-    battle_format, teams, _ = prepare(args.battle_format)
+    conditions = Conditions.load(args.battle_format)
     running = args.workers * AT_ONCE
     battles = args.total_battles + running  # as with Metamon, none runs dry before the end
     finished = 0
     with tempfile.TemporaryDirectory() as folder:
         agent = f"{__name__}:WatchedPolicy?model={args.agent}&folder={folder}"
-        specs = matchup(agent, OPPONENT, battles, battle_format, teams, args.seed + n)
-        with closing(play_battles(specs, WorkerSettings(), args.workers, AT_ONCE)) as played:
-            for _, result in played:
-                if result.outcome == "unfinished":
+        specs = matchup(agent, OPPONENT, battles, conditions, args.seed + n)
+        with LocalExecutor(args.workers, battles_at_once=AT_ONCE) as executor:
+            for _, result in executor.play(specs):
+                if result.score is None:
                     raise UserError(f"a battle could not be finished: {result.reason}")
                 finished += 1
                 if finished == args.total_battles:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 
-from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import play_all, prepare, say_unfinished
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.executors.local import LocalExecutor
+from metamon_ext.arena.executors.protocol import Recording
+from metamon_ext.arena.play import play_battles, print_unfinished
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
@@ -106,21 +107,21 @@ def run(args: argparse.Namespace) -> int:
     for baseline in baselines:
         PolicyRef.resolve(baseline)
     shares = share(args.total_battles, len(baselines))
-    specs = []
+    schedule: dict[tuple[str, str, str], list[BattleSpec]] = {}
     for battle_format in [f"gen{gen}{tier.lower()}" for gen in args.gens for tier in args.formats]:
-        found, teams, _ = prepare(battle_format, args.teams)
+        conditions = Conditions.load(battle_format, args.teams, args.turn_limit)
         for agent in agents:
             for baseline, battles in zip(baselines, shares, strict=True):
-                specs += matchup(agent, baseline, battles, found, teams, args.seed, pairs=True)
-    settings = WorkerSettings(
-        args.turn_limit,
-        trajectories=args.save_trajectories_to,
-        date=datetime.now(timezone.utc).replace(tzinfo=None),
-    )
+                schedule[battle_format, agent, baseline] = matchup(
+                    agent, baseline, battles, conditions, args.seed, pairs=True
+                )
+    folder = args.save_trajectories_to
+    recording = Recording(folder) if folder else None
     started = time.perf_counter()
-    results, _ = play_all(specs, settings, args.workers, what=args.agent, at_once=AT_ONCE)
+    with LocalExecutor(args.workers, recording, AT_ONCE) as executor:
+        rows = play_battles([*chain(*schedule.values())], executor, label=args.agent)
     seconds = time.perf_counter() - started
-    scores = tabulate(specs, results)
+    scores = tabulate(schedule, rows)
     if args.json:
         answer = {"scores": [asdict(score) for score in scores], "seconds": round(seconds, 1)}
         print_json(answer)
@@ -133,8 +134,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{s.battle_format:<10}{s.agent:<{width}}  {s.baseline:<24} {s.win_rate:>7.1%}   "
                 f"{s.low:>5.1%} to {s.high:<6.1%} {s.wins}-{s.losses}-{s.ties}"
             )
-        print(f"{len(specs)} battles in {seconds:.0f} s")
-    failed = say_unfinished(results.values())
+        print(f"{len(rows)} battles in {seconds:.0f} s")
+    failed = print_unfinished(rows)
     return failed or int(any(s.wins + s.losses + s.ties == 0 for s in scores))
 
 
@@ -149,18 +150,17 @@ def share(battles: int, baselines: int) -> list[int]:
     return [each + (i < rest) for i in range(baselines)]
 
 
-def tabulate(specs: Sequence[BattleSpec], results: dict[str, BattleResult]) -> list[Score]:
-    """A score for each matchup, in the order of the schedule."""
-    matchups: dict[tuple[str, str, str], list[BattleRow]] = {}
-    for spec in specs:
-        seats = (spec.p2, spec.p1) if spec.mirrored else (spec.p1, spec.p2)
-        row = BattleRow.of(spec, results[spec.key])
-        matchups.setdefault((spec.battle_format, *seats), []).append(row)
+def tabulate(
+    schedule: Mapping[tuple[str, str, str], Sequence[BattleSpec]], rows: Sequence[BattleRow]
+) -> list[Score]:
+    """A score for each format, agent and baseline of the schedule."""
+    by_key = {row.key: row for row in rows}
     scores = []
-    for (battle_format, agent, baseline), rows in matchups.items():
-        games, unfinished = games_of(rows)
+    for (battle_format, agent, baseline), specs in schedule.items():
+        own = [by_key[spec.key] for spec in specs]
+        games, unfinished = games_of(own)
         result = head_to_head(games, agent, baseline)
-        invalid = sum(row.p2_invalid if row.mirrored else row.p1_invalid for row in rows)
+        invalid = sum(row.a_invalid if row.player_a == agent else row.b_invalid for row in own)
         scores.append(
             Score(
                 battle_format,

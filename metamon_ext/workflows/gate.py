@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.conditions import RunConfig
+from metamon_ext.arena.config import RunConfig
+from metamon_ext.arena.store import BattleRow
 from metamon_ext.errors import RunStopped, UserError
-from metamon_ext.evaluation.schedules import Sequential
+from metamon_ext.evaluation.games import games_of, head_to_head
+from metamon_ext.evaluation.schedules import SprtSchedule
 from metamon_ext.evaluation.sprt import Sprt
 from metamon_ext.workflows.tournament import play_tournament
 
@@ -52,35 +55,33 @@ def gate(config: GateConfig) -> dict[str, Any]:
     if config.candidate == config.base:
         raise UserError("--candidate and --base are the same: nothing can be decided")
     pairing = (config.candidate, config.base)
-    plan = Sequential([pairing], config.test, config.max_battles, LOOK)
+    plan = SprtSchedule([pairing], config.test, config.max_battles, LOOK)
     settings = {name: getattr(config, name) for name in ("max_battles", "elo0", "elo1")}
     settings |= {"gate": pairing, "alpha": config.alpha, "beta": config.beta}
     with tempfile.TemporaryDirectory() as temporary:
         folder = config.output_dir or Path(temporary)
         played = play_tournament(config, pairing, folder, plan, settings)
-    if not played.content["sprt"][0]["pairs"]:
+    (verdict,) = played.content["sprt"]
+    if not verdict["pairs"]:
         reasons = "; ".join(sorted({row.reason for row in played.rows if row.reason}))
         raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --max_battles'}")
-    return answer_of(played.content)
+    return answer_of(verdict, played.rows)
 
 
-def answer_of(content: dict[str, Any]) -> dict[str, Any]:
+def answer_of(verdict: dict[str, Any], rows: Sequence[BattleRow]) -> dict[str, Any]:
     """The verdict, the Elo difference with its interval, and the score, of the candidate.
 
     `verdict` is "better" where H1 is accepted, "not better" where H0 is, else "undecided", and
     `decided` says what H0 and H1 are. `kind` of the Elo difference: see `EloEstimate`.
     """
-    (verdict,) = content["sprt"]
-    (matchup,) = content["matchups"]
-    mine, theirs = matchup["wins"], matchup["losses"]
-    if matchup["player"] != verdict["player"]:
-        mine, theirs = theirs, mine
+    games, unfinished = games_of(rows)
+    score = head_to_head(games, verdict["player"], verdict["opponent"])
     return {
         "candidate": verdict["player"],
         "base": verdict["opponent"],
         **{key: verdict[key] for key in ("verdict", "decided", "elo", "low", "high", "kind")},
         **{key: verdict[key] for key in ("llr", "pairs")},
-        **{"wins": mine, "losses": theirs, "ties": matchup["ties"]},
-        "unfinished": content["unfinished"],
-        "battles": content["battles"],
+        **{"wins": score.wins, "losses": score.losses, "ties": score.ties},
+        "unfinished": sum(unfinished.values()),
+        "battles": len(rows),
     }

@@ -7,18 +7,16 @@ import platform
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from metamon_ext.about import __version__
-from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.conditions import Conditions, RunConfig
-from metamon_ext.arena.executors.pool import Pool
-from metamon_ext.arena.play import play_missing
-from metamon_ext.arena.schedule import BattleSpec, battle, derive
-from metamon_ext.arena.simulator.process import SIMULATOR_VERSION
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.config import RunConfig
+from metamon_ext.arena.executors.protocol import Executor, Recording, find_executor
+from metamon_ext.arena.play import play_new
+from metamon_ext.arena.schedule import BattleSpec, Player, battle, derive
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.data.trajectory import MANIFEST, RESULTS
 from metamon_ext.errors import RunStopped, UserError, cannot_write
@@ -71,26 +69,32 @@ def generate(config: GenerateConfig) -> GenerateResult:
     then is kept, and the manifest describes it.
     """
     weights = dict(config.opponents) or {str(config.model): 1.0}
-    players = dict.fromkeys([config.model or next(iter(weights)), *weights])
-    conditions = Conditions.of(config, players, config.temperature)
-    settings = {"model": config.model, "opponents": weights, **conditions.settings}
+    names = dict.fromkeys([config.model or next(iter(weights)), *weights])
+    make_executor = find_executor(config.executor)
+    players = config.players(names, config.temperature)
+    conditions = config.conditions()
+    settings = settings_of(config, weights, players, conditions)
     draw = drawer(config.model, weights, config.seed)
 
     def spec_of(number: int) -> BattleSpec:
-        battle_format, teams = conditions.battle_format, conditions.teams
-        return battle(*draw(number), number, 0, battle_format, teams, config.seed)
+        first, second = draw(number)
+        return battle(players[first], players[second], number, 0, conditions, config.seed)
 
-    with closing(ResultStore(config.output_dir / RESULTS, settings, True)) as store:
+    with ResultStore(config.output_dir / RESULTS) as store:
+        store.require_settings(settings)
+        store.register(players.values())
         workers = min(config.workers, config.parallel_instances)
-        worker_settings = conditions.for_workers(store.created, config.output_dir)
         at_once = -(-config.parallel_instances // workers)
+        recording = Recording(config.output_dir, store.created)
         stopped: UserError | None = None
         try:
-            with Pool(worker_settings, workers, at_once) as pool:
-                play_decided(config.num_battles, spec_of, pool, store)
+            with make_executor(
+                workers=workers, recording=recording, battles_at_once=at_once
+            ) as executor:
+                play_decided(config.num_battles, spec_of, executor, store)
         except RunStopped as error:
             stopped = error
-        rows = list(store.rows())
+        rows = store.rows()
         about = manifest(rows, store, settings, conditions)
         try:
             write_json(config.output_dir / MANIFEST, about)
@@ -99,6 +103,22 @@ def generate(config: GenerateConfig) -> GenerateResult:
     if stopped:
         raise stopped
     return GenerateResult(rows, about)
+
+
+def settings_of(
+    config: GenerateConfig,
+    weights: Mapping[str, float],
+    players: Mapping[str, Player],
+    conditions: Conditions,
+) -> dict[str, Any]:
+    """What must be the same for a dataset to be continued."""
+    settings = {name: getattr(config, name) for name in ("battle_format", "seed", "turn_limit")}
+    return settings | {
+        "model": config.model,
+        "opponents": weights,
+        "teams": conditions.teams_id,
+        "policies": {name: player.fingerprint for name, player in players.items()},
+    }
 
 
 def drawer(model: str | None, weights: Mapping[str, float], seed: int) -> Draw:
@@ -116,17 +136,17 @@ def drawer(model: str | None, weights: Mapping[str, float], seed: int) -> Draw:
 
 
 def play_decided(
-    wanted: int, spec_of: Callable[[int], BattleSpec], pool: Pool, store: ResultStore
+    wanted: int, spec_of: Callable[[int], BattleSpec], executor: Executor, store: ResultStore
 ) -> None:
     """Play until exactly so many battles are won or lost, as the files can hold no others.
 
-    For each one tied or over the turn limit another is played. One in trouble is not replaced: it
-    is to be played again. Raises UserError if there are more than `wanted` already, RunStopped if
+    For each one tied or over the turn limit another is played. A failed one is not replaced: it is
+    to be played again. Raises UserError if there are more than `wanted` already, RunStopped if
     hardly any battle is decided.
     """
-    store.forget_trouble()
-    known: dict[str, BattleResult] = {row.key: row for row in store.rows()}
-    if (held := sum(not _is_void(result) for result in known.values())) > wanted:
+    store.drop_failed()
+    known = {row.key: row for row in store.rows()}
+    if (held := sum(not _is_void(row) for row in known.values())) > wanted:
         raise UserError(f"{store.path} holds {held} battles: ask for at least as many")
     specs: list[BattleSpec] = []
     while (lacking := wanted - sum(not _is_void(known[spec.key]) for spec in specs)) > 0:
@@ -134,12 +154,12 @@ def play_decided(
             raise RunStopped(f"{wanted - lacking} of {len(specs)} battles were won or lost: enough")
         specs += [spec_of(i) for i in range(len(specs), len(specs) + lacking)]
         missing = [spec for spec in specs if spec.key not in known]
-        known |= play_missing(missing, pool, store, "battles")
+        known |= {row.key: row for row in play_new(missing, executor, store, "battles")}
 
 
-def _is_void(result: BattleResult) -> bool:
+def _is_void(row: BattleRow) -> bool:
     """Neither won nor lost, and never will be."""
-    return result.outcome in ("tie", "unfinished") and not result.in_trouble
+    return row.score in (0.5, None) and not row.failed
 
 
 def manifest(
@@ -149,11 +169,11 @@ def manifest(
     conditions: Conditions,
 ) -> dict[str, Any]:
     """Who made this data, from what, and how it went: enough to trace it, or to make it again."""
-    outcomes = Counter(row.outcome for row in rows)
-    decided = outcomes["p1"] + outcomes["p2"]
-    unfinished = Counter((r.reason, r.in_trouble) for r in rows if r.outcome == "unfinished")
+    scores = Counter(row.score for row in rows)
+    decided = scores[1.0] + scores[0.0]
+    unfinished = Counter((row.reason, row.failed) for row in rows if row.score is None)
     versions = {"python": platform.python_version(), "metamon_ext": __version__}
-    versions["pokemon-showdown"] = SIMULATOR_VERSION
+    versions["pokemon-showdown"] = conditions.simulator
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
@@ -163,17 +183,17 @@ def manifest(
         "created": f"{store.created.isoformat()}Z",
         "battles": decided,
         "trajectories": 2 * decided,
-        "ties": outcomes["tie"],
-        "unfinished": outcomes["unfinished"],
+        "ties": scores[0.5],
+        "unfinished": scores[None],
         "unfinished_reasons": [
-            {"reason": reason, "in_trouble": trouble, "battles": count}
-            for (reason, trouble), count in unfinished.items()
+            {"reason": reason, "failed": failed, "battles": count}
+            for (reason, failed), count in unfinished.items()
         ],
-        "decisions": sum(row.p1_decisions + row.p2_decisions for row in rows),
-        "invalid_decisions": sum(row.p1_invalid + row.p2_invalid for row in rows),
+        "decisions": sum(row.a_decisions + row.b_decisions for row in rows),
+        "invalid_decisions": sum(row.a_invalid + row.b_invalid for row in rows),
         "settings": settings,
         "team_set": conditions.team_set,
-        "team_files": sorted({team for row in rows for team in (row.p1_team, row.p2_team)}),
-        "players": conditions.players,
+        "team_files": sorted({team for row in rows for team in (row.team_a, row.team_b)}),
+        "players": store.players(),
         "versions": versions,
     }

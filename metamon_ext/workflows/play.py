@@ -3,96 +3,92 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.conditions import BattleConfig
-from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import play_all, prepare, summarize, team_set_id
-from metamon_ext.arena.policy_ref import PolicyRef
+from metamon_ext.arena.config import RunConfig
+from metamon_ext.arena.executors.protocol import Recording, find_executor
+from metamon_ext.arena.play import play_battles, summarize
 from metamon_ext.arena.schedule import matchup
-from metamon_ext.arena.store import ResultStore
+from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.data.trajectory import RESULTS
-from metamon_ext.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayConfig(BattleConfig):
-    """Settings of `play`, beside those of every workflow that plays battles.
+class PlayConfig(RunConfig):
+    """Settings of `play`, beside those of every workflow that keeps battles.
 
     Attributes:
         p1, p2: policies, e.g. `simple_heuristics?epsilon=0.1`, a run's path, or `module:Class`.
-        battles: how many.
-        teams: a folder of Showdown exports, a team set, or `sample` (ours).
+        num_battles: how many.
         pairs: play in mirrored pairs: same teams and seeds, seats swapped.
-        turn_limit: a longer battle ends as unfinished.
         save_trajectories_to: a folder for both points of view of each finished battle.
-        output_dir: keeps every result in `results.sqlite` there.
-        resume: play only what `output_dir` lacks.
+        output_dir: keeps every result in `results.sqlite` there, and resumes with them.
     """
 
     p1: str
     p2: str
-    battles: int = 100
-    teams: str = "sample"
+    num_battles: int = 100
+    team_set: str | None = "sample"
     pairs: bool = False
-    turn_limit: int = 1000
     save_trajectories_to: Path | None = None
     output_dir: Path | None = None
-    resume: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.resume and not self.output_dir:
-            raise UserError("--resume needs the --output_dir of the run that is to go on")
 
 
 @dataclass(frozen=True)
 class PlayResult:
-    """`results`: one a battle, in the order of the schedule. `played`: how many of them now.
-    `summary`: counts of wins, ties, unfinished battles, turns and decisions, speed, and a digest of
-    all choices."""
+    """What came of the battles.
 
-    results: list[BattleResult]
+    Attributes:
+        rows: the battles, in the order of the schedule.
+        played: how many of them were played now.
+        summary: counts of wins, ties, unfinished battles, turns and decisions, speed, and a digest
+            of all choices.
+    """
+
+    rows: list[BattleRow]
     played: int
     summary: dict[str, Any]
 
 
 def play(config: PlayConfig) -> PlayResult:
-    """Play battles between two policies.
+    """Play battles between two policies; those that `output_dir` holds are not played again.
 
-    Raises UserError for what is wrong with the config, RunStopped where the run cannot go on.
+    Raises UserError for what is wrong with the config, RunStopped where the run cannot go further.
     """
-    weights = [PolicyRef.resolve(name).describe().get("sha256") for name in (config.p1, config.p2)]
-    battle_format, teams, _ = prepare(config.battle_format, config.teams)
+    make_executor = find_executor(config.executor)
+    players = config.players(dict.fromkeys([config.p1, config.p2]))
     specs = matchup(
-        config.p1, config.p2, config.battles, battle_format, teams, config.seed, config.pairs
+        players[config.p1],
+        players[config.p2],
+        config.num_battles,
+        config.conditions(),
+        config.seed,
+        config.pairs,
     )
-    store = None
-    if config.output_dir:
-        names = ("p1", "p2", "battle_format", "seed", "pairs", "turn_limit")
-        settings = {name: getattr(config, name) for name in names}
-        settings |= {"teams": team_set_id(teams), "weights": weights}
-        store = ResultStore(config.output_dir / RESULTS, settings, config.resume)
-    date = store.created if store else datetime.now(timezone.utc).replace(tzinfo=None)
-    worker_settings = WorkerSettings(
-        config.turn_limit, trajectories=config.save_trajectories_to, date=date
-    )
-    started = time.perf_counter()
-    results, played = play_all(
-        specs, worker_settings, config.workers, store, f"{config.p1} - {config.p2}"
-    )
-    seconds = time.perf_counter() - started
-    summary = summarize(specs, results)
+    with ExitStack() as stack:
+        store = recording = None
+        if config.output_dir:
+            store = stack.enter_context(ResultStore(config.output_dir / RESULTS))
+            store.register(players.values())
+            store.drop_failed()
+        held = {row.key for row in store.rows()} if store else set()
+        played = sum(spec.key not in held for spec in specs)
+        if config.save_trajectories_to:
+            recording = Recording(config.save_trajectories_to)
+            if store:
+                recording = Recording(config.save_trajectories_to, store.created)
+        executor = stack.enter_context(make_executor(workers=config.workers, recording=recording))
+        started = time.perf_counter()
+        rows = play_battles(specs, executor, store, f"{config.p1} - {config.p2}")
+        seconds = time.perf_counter() - started
+    summary = summarize(rows, config.p1)
     rate = played / len(specs) / seconds  # of what was played now
     summary |= {
         "seconds": round(seconds, 3),
         "decisions_per_second": round(summary["decisions"] * rate, 1),
         "battles_per_second": round(len(specs) * rate, 2),
     }
-    if store:
-        store.close()
-    return PlayResult([results[spec.key] for spec in specs], played, summary)
+    return PlayResult(rows, played, summary)

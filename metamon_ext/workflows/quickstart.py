@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,20 +16,21 @@ from typing import Any
 
 from rich.text import Text
 
-from metamon_ext.arena.conditions import BattleConfig
-from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import play_all, prepare, team_set_id
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.config import BattleConfig
+from metamon_ext.arena.executors.local import LocalExecutor
+from metamon_ext.arena.executors.protocol import Recording
+from metamon_ext.arena.play import play_battles
 from metamon_ext.arena.policy_ref import PolicyRef
-from metamon_ext.arena.schedule import matchup
+from metamon_ext.arena.schedule import Player, matchup
 from metamon_ext.arena.store import ResultStore, read_results
-from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import FILTERING_STATS, RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import Game, HeadToHead, games_of, head_to_head
 from metamon_ext.evaluation.report import duration, print_tables, write_report
-from metamon_ext.evaluation.schedules import Arrangement
+from metamon_ext.evaluation.schedules import Schedule
 from metamon_ext.files import lock_folder, write_json
 from metamon_ext.terminal import console
 from metamon_ext.training.lite.config import read_gin_config
@@ -67,24 +67,24 @@ class QuickstartConfig(BattleConfig):
 
     Attributes:
         output_dir: gets everything; a run in it is resumed.
-        teams: a folder of Showdown exports, a team set, or `sample` (ours).
-        battles: to learn from.
+        team_set: a folder of Showdown exports, a team set, or `sample` (ours).
+        num_battles: to learn from.
         steps: of training; None: as the gin configs say.
         tournament_battles: of a student against each other player.
         gin: overrides, like "Learner.gammas = (0.99,)".
     """
 
     output_dir: Path = Path("runs/quickstart")
-    teams: str = "sample"
-    battles: int = 1800
+    team_set: str = "sample"
+    num_battles: int = 1800
     steps: int | None = None
     tournament_battles: int = 300
     gin: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.battles < (least := sum(MIXTURE.values())):
-            raise UserError(f"--battles {self.battles}: the mixture takes {least}")
+        if self.num_battles < (least := sum(MIXTURE.values())):
+            raise UserError(f"--battles {self.num_battles}: the mixture takes {least}")
 
 
 @dataclass
@@ -92,27 +92,27 @@ class Quickstart:
     """One run in its folder."""
 
     folder: Path
-    battle_format: BattleFormat
-    teams: list[Team]
+    conditions: Conditions
     seed: int
     workers: int
     settings: dict[str, Any]
 
     def store(self, name: str) -> ResultStore:
-        return ResultStore(self.folder / name / RESULTS, self.settings, resume=True)
+        store = ResultStore(self.folder / name / RESULTS)
+        store.require_settings(self.settings)
+        return store
 
     def generate(self) -> None:
         """Battles between the heuristics, both points of view saved."""
         total = sum(MIXTURE.values())
         specs = []
         for (p1, p2), share in MIXTURE.items():
-            battles = self.settings["battles"] * share // total
-            specs += matchup(p1, p2, battles, self.battle_format, self.teams, self.seed)
-        with closing(self.store("selfplay")) as store:
-            worker_settings = WorkerSettings(
-                trajectories=self.folder / "selfplay" / "trajectories", date=store.created
-            )
-            play_all(specs, worker_settings, self.workers, store, "battles")
+            battles = self.settings["num_battles"] * share // total
+            specs += matchup(p1, p2, battles, self.conditions, self.seed)
+        with self.store("selfplay") as store:
+            recording = Recording(self.folder / "selfplay" / "trajectories", store.created)
+            with LocalExecutor(self.workers, recording) as executor:
+                play_battles(specs, executor, store)
 
     def clean(self) -> None:
         """Audit the trajectories, and set aside what should not be learned from."""
@@ -150,13 +150,12 @@ class Quickstart:
         def how_many(a: str, b: str) -> int:
             return battles if {a, b} & set(STUDENTS) else max(2, battles // 3)
 
-        arrangement = Arrangement(self.battle_format, self.teams, self.seed)
-        specs = arrangement.specs(
-            {(a, b): how_many(a, b) for a, b in combinations([*STUDENTS, *OPPONENTS], 2)}
-        )
-        players = {s: PolicyRef.resolve(str(self.run_dir(s))) for s in STUDENTS}
-        with closing(self.store("tournament")) as store:
-            play_all(specs, WorkerSettings(players=players), self.workers, store, "battles")
+        players = {s: Player(s, PolicyRef.resolve(str(self.run_dir(s)))) for s in STUDENTS}
+        players |= {name: Player.resolve(name) for name in OPPONENTS}
+        schedule = Schedule(players, self.conditions, self.seed)
+        specs = schedule.specs({(a, b): how_many(a, b) for a, b in combinations(players, 2)})
+        with self.store("tournament") as store, LocalExecutor(self.workers) as executor:
+            play_battles(specs, executor, store)
 
     def report(self, stages: dict[str, float]) -> None:
         """Ratings, matrix and curves: pictures, a page, and tables in the terminal."""
@@ -164,7 +163,7 @@ class Quickstart:
         recorded = read_results(self.folder / "selfplay" / RESULTS)
         ratings = write_report(
             output_dir=self.folder,
-            title=f"Quickstart in {self.battle_format.name}, seed {self.seed}",
+            title=f"Quickstart in {self.conditions.battle_format.name}, seed {self.seed}",
             summary=findings(games),
             games=games,
             unfinished=unfinished,
@@ -231,11 +230,11 @@ def quickstart(config: QuickstartConfig) -> Path:
 
     for student in STUDENTS:
         read_gin_config(student, config.gin)  # what is wrong there is said before any battle
-    battle_format, teams, _ = prepare(config.battle_format, config.teams)
-    names = ("battle_format", "seed", "battles", "steps", "tournament_battles")
+    conditions = Conditions.load(config.battle_format, config.team_set)
+    names = ("battle_format", "seed", "num_battles", "steps", "tournament_battles")
     settings = {name: getattr(config, name) for name in names}
-    settings |= {"gin": list(config.gin), "teams": team_set_id(teams)}
-    loop = Quickstart(folder, battle_format, teams, config.seed, config.workers, settings)
+    settings |= {"gin": list(config.gin), "teams": conditions.teams_id}
+    loop = Quickstart(folder, conditions, config.seed, config.workers, settings)
     stages: list[tuple[str, Callable[[], None]]] = [
         ("Generate", loop.generate),
         ("Audit and filter", loop.clean),

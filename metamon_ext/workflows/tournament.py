@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.conditions import Conditions, RunConfig
-from metamon_ext.arena.executors.pool import Pool
-from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.config import RunConfig
+from metamon_ext.arena.executors.protocol import Executor, Recording, find_executor
+from metamon_ext.arena.schedule import Player
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.data.trajectory import RESULTS, TOURNAMENT_RESULTS
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.evaluation.exports import results_of, write_battle_logs
+from metamon_ext.evaluation.games import games_of
+from metamon_ext.evaluation.ratings import Rating, bradley_terry
 from metamon_ext.evaluation.schedules import (
     Adaptive,
-    Arrangement,
     Pairing,
     Plan,
-    Sequential,
+    Schedule,
+    SprtSchedule,
     fixed,
     outcomes_of,
     play_rounds,
@@ -30,7 +32,7 @@ from metamon_ext.evaluation.sprt import Sprt, pentanomial
 from metamon_ext.files import write_json
 
 LOOK = 8
-"""Mirrored pairs between two looks at a matchup."""
+"""Mirrored pairs between two looks at a pairing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class TournamentConfig(RunConfig):
         """Who plays whom, and how often."""
         pairings = pairings_of(self.models, self.gauntlet)
         if self.sprt:
-            return Sequential(pairings, Sprt(*self.sprt), self.battles_per_matchup, LOOK)
+            return SprtSchedule(pairings, Sprt(*self.sprt), self.battles_per_matchup, LOOK)
         if self.adaptive:
             return Adaptive(pairings, self.battles_per_matchup * len(pairings))
         return fixed(pairings, self.battles_per_matchup)
@@ -68,26 +70,35 @@ class TournamentConfig(RunConfig):
 
 @dataclass(frozen=True)
 class TournamentResult:
-    """`rows`: all battles. `content`: that of `tournament_results.json`."""
+    """What came of a tournament.
+
+    Attributes:
+        rows: the battles that it asked for, in the order of its schedule.
+        all_rows: all battles of its folder under the same conditions, those first.
+        ratings: of all players in `all_rows`, the best first.
+        content: that of `tournament_results.json`, made from `all_rows`.
+    """
 
     rows: list[BattleRow]
+    all_rows: list[BattleRow]
+    ratings: list[Rating]
     content: dict[str, Any]
 
 
-def tournament(config: TournamentConfig) -> TournamentResult:
-    """Play a tournament in mirrored pairs; battles that `output_dir` holds are not played again.
+def tournament(config: TournamentConfig, executor: Executor | None = None) -> TournamentResult:
+    """Play a tournament in mirrored pairs.
 
-    Raises UserError for bad input, RunStopped where the run cannot go on.
+    Battles that `output_dir` holds are not played again, so that a tournament can be extended at
+    any time: by players, pairings or battles. Its ratings are those of all comparable battles in
+    the folder.
+
+    Raises UserError for bad input, RunStopped where the run cannot go further.
     """
     names = "battles_per_matchup models gauntlet sprt adaptive"
     settings = {name: getattr(config, name) for name in names.split()}
+    trajectories = config.output_dir / "trajectories"
     return play_tournament(
-        config,
-        config.models,
-        config.output_dir,
-        config.plan,
-        settings,
-        config.output_dir / "trajectories",
+        config, config.models, config.output_dir, config.plan, settings, trajectories, executor
     )
 
 
@@ -96,37 +107,63 @@ def play_tournament(
     models: Sequence[str],
     output_dir: Path,
     plan: Plan,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     trajectories: Path | None = None,
+    executor: Executor | None = None,
 ) -> TournamentResult:
     """Play what the plan asks for, and write what there is, also where the run is stopped.
 
-    `settings`: what must be the same for a run to be resumed, beside what `config` holds. Raises
-    UserError for bad input, RunStopped where the run cannot go on.
+    Args:
+        settings: what `tournament_results.json` says was asked for, beside what `config` holds.
+        trajectories: gets both points of view of each battle; None: they are not kept.
+        executor: where battles are played; None: the one that `config` names.
+
+    Raises UserError for bad input, RunStopped where the run cannot go further.
     """
-    conditions = Conditions.of(config, models)
-    settings = {**settings, "team_set": conditions.team_set, **conditions.settings}
-    with closing(ResultStore(output_dir / RESULTS, settings, resume=True)) as store:
-        store.forget_trouble()
-        worker_settings = conditions.for_workers(store.created, trajectories)
-        arrangement = Arrangement(conditions.battle_format, conditions.teams, config.seed)
-        specs: list[BattleSpec] = []
-        stopped: UserError | None = None
+    make_executor = find_executor(config.executor)
+    players = config.players(models)
+    require_different(players.values())
+    conditions = config.conditions()
+    stopped: UserError | None = None
+    rows: list[BattleRow] = []
+    with ResultStore(output_dir / RESULTS) as store:
+        store.register(players.values())
+        recording = Recording(trajectories, store.created) if trajectories else None
+        schedule = Schedule(players, conditions, config.seed)
         try:
-            with Pool(worker_settings, config.workers) as pool:
-                specs = play_rounds(plan, arrangement, pool, store)
+            if executor is not None:
+                rows = play_rounds(plan, schedule, executor, store)
+            else:
+                with make_executor(workers=config.workers, recording=recording) as own:
+                    rows = play_rounds(plan, schedule, own, store)
         except RunStopped as error:
             stopped = error
-        rows = in_order(specs, list(store.rows()))
-        content = results_of(rows, settings, conditions.players, verdicts_of(plan, rows))
+        all_rows = _comparable(rows, store.rows(), conditions)
+        ratings = bradley_terry(games_of(all_rows)[0])
+        content = results_of(
+            all_rows,
+            ratings,
+            {**settings, **_settings_of(config, conditions)},
+            store.players(),
+            verdicts_of(plan, rows),
+        )
         try:
-            write_battle_logs(output_dir / "team_results", rows)
+            write_battle_logs(output_dir / "team_results", all_rows)
             write_json(output_dir / TOURNAMENT_RESULTS, content)
         except OSError as error:
             stopped = stopped or cannot_write(output_dir, error)
     if stopped:
         raise stopped
-    return TournamentResult(rows, content)
+    return TournamentResult(rows, all_rows, ratings, content)
+
+
+def require_different(players: Iterable[Player]) -> None:
+    """Raise UserError for two players that are the same policy: they could not be told apart."""
+    known: dict[str, str] = {}
+    for player in players:
+        other = known.setdefault(player.fingerprint, player.name)
+        if other != player.name:
+            raise UserError(f"{other} and {player.name} are the same policy: name one of them")
 
 
 def pairings_of(models: Sequence[str], gauntlet: str | None) -> list[Pairing]:
@@ -143,15 +180,9 @@ def pairings_of(models: Sequence[str], gauntlet: str | None) -> list[Pairing]:
     return [(gauntlet, name) for name in others]
 
 
-def in_order(specs: Sequence[BattleSpec], rows: Sequence[BattleRow]) -> list[BattleRow]:
-    """Results in the order of the schedule; the rest, where a run was stopped, after them."""
-    place = {spec.key: i for i, spec in enumerate(specs)}
-    return sorted(rows, key=lambda row: (place.get(row.key, len(place)), row.key))
-
-
 def verdicts_of(plan: Plan, rows: Sequence[BattleRow]) -> dict[Pairing, dict[str, Any]]:
     """How the sequential tests ended, and the Elo differences that they estimate."""
-    if not isinstance(plan, Sequential):
+    if not isinstance(plan, SprtSchedule):
         return {}
     verdicts = {}
     for pairing, outcomes in outcomes_of(rows, dict.fromkeys(plan.pairings, 0)).items():
@@ -162,3 +193,27 @@ def verdicts_of(plan: Plan, rows: Sequence[BattleRow]) -> dict[Pairing, dict[str
         if state.pairs:
             verdicts[pairing] |= asdict(plan.test.estimate(counts, plan.look))
     return verdicts
+
+
+def _settings_of(config: RunConfig, conditions: Conditions) -> dict[str, Any]:
+    settings = {name: getattr(config, name) for name in ("battle_format", "seed", "turn_limit")}
+    return settings | {"team_set": conditions.team_set, "teams": conditions.teams_id}
+
+
+def _comparable(
+    first: Sequence[BattleRow], rows: Sequence[BattleRow], conditions: Conditions
+) -> list[BattleRow]:
+    """The rows under these conditions: the schedule's in its order, then the rest."""
+    place = {row.key: i for i, row in enumerate(first)}
+    same = (
+        conditions.battle_format.name,
+        conditions.teams_id,
+        conditions.turn_limit,
+        conditions.simulator,
+    )
+    found = [
+        row
+        for row in rows
+        if (row.battle_format, row.teams_id, row.turn_limit, row.simulator) == same
+    ]
+    return sorted(found, key=lambda row: (place.get(row.key, len(place)), row.key))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from metamon_ext.arena.executors.worker import WorkerSettings
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.simulator.process import Simulator
 from metamon_ext.arena.teams import load_format, load_teams
@@ -107,10 +108,10 @@ def test_pokemon_that_share_a_species_or_a_name_are_told_apart(
         export = export.replace("Rotom-Wash", f"{second} (Rotom-Wash)")
     (tmp_path / "twice.txt").write_text(export)
     battle_format = load_format("gen9anythinggoes", simulator)
-    teams = load_teams(battle_format, tmp_path, simulator)
-    specs = matchup("random", "max_base_power", 6, battle_format, teams, 3)
-    results = play([specs], WorkerSettings(trajectories=tmp_path / "saved"), 1)
-    assert [r.reason for r in results["gen9anythinggoes"] if r.outcome == "unfinished"] == []
+    conditions = Conditions(battle_format, load_teams(battle_format, tmp_path, simulator))
+    specs = matchup("random", "max_base_power", 6, conditions, 3)
+    results = play(specs, workers=1, recording=Recording(tmp_path / "saved"))
+    assert [result.reason for result in results if result.score is None] == []
     sides = set()
     for path in trajectory_files(tmp_path / "saved"):
         for state in read_trajectory(path).states:

@@ -14,9 +14,10 @@ import pytest
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.executors import worker
-from metamon_ext.arena.executors.pool import ATTEMPTS, play_battles
+from metamon_ext.arena.executors.local import ATTEMPTS, LocalExecutor
+from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import play_all, summarize
+from metamon_ext.arena.play import play_battles, summarize
 from metamon_ext.arena.policy import Policy
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec
@@ -25,27 +26,16 @@ from metamon_ext.data.audit import audit
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import RunStopped
 from tests.conftest import ROOT
+from tests.support.battles import is_decided, play
 
 Schedule = Callable[..., list[BattleSpec]]
 
 
-def play(
-    specs: list[BattleSpec],
-    settings: WorkerSettings | None = None,
-    workers: int = 2,
-    at_once: int = 16,
-) -> list[BattleResult]:
-    """Results in the order of `specs`."""
-    played = play_battles(specs, settings or WorkerSettings(), workers, at_once)
-    results = {spec.key: result for spec, result in played}
-    return [results[spec.key] for spec in specs]
-
-
 def test_the_same_seed_gives_the_same_battles_however_they_are_spread(schedule: Schedule) -> None:
     specs = schedule("simple_heuristics?epsilon=0.3", "random", 12, seed=7)
-    alone = play(specs, workers=1, at_once=1)
-    assert play(specs, workers=3, at_once=2) == alone
-    assert play(specs[::-1], workers=1, at_once=12) == alone[::-1]
+    alone = play(specs, workers=1, battles_at_once=1)
+    assert play(specs, workers=3, battles_at_once=2) == alone
+    assert play(specs[::-1], workers=1, battles_at_once=12) == alone[::-1]
     assert len({result.digest for result in alone}) == len(alone)
 
 
@@ -60,16 +50,16 @@ def test_another_seed_gives_other_battles(schedule: Schedule) -> None:
 )
 def test_every_format_is_played_to_its_end(schedule: Schedule, battle_format: str) -> None:
     results = play(schedule("simple_heuristics", "random", 8, battle_format))
-    assert [result.reason for result in results if result.outcome == "unfinished"] == []
-    assert sum(result.p1_invalid + result.p2_invalid for result in results) == 0
-    assert Counter(result.outcome for result in results)["p1"] > 4
+    assert [result.reason for result in results if result.score is None] == []
+    assert sum(result.a_invalid + result.b_invalid for result in results) == 0
+    assert Counter(result.score for result in results)[1.0] > 4
 
 
 def test_mirrored_pairs_share_teams_and_dice_and_change_seats(schedule: Schedule) -> None:
     for first, second in zip(
         *[iter(schedule("random", "max_base_power", 6, pairs=True))] * 2, strict=False
     ):
-        assert (first.p1, first.p2) == (second.p2, second.p1)
+        assert first.seats == second.seats[::-1]
         assert first.p1_team == second.p1_team and first.p2_team == second.p2_team
         assert first.seed == second.seed and first.pair == second.pair
         assert first.key != second.key
@@ -82,19 +72,19 @@ def test_a_policy_against_itself_plays_both_battles_of_a_pair_alike(schedule: Sc
 
 
 def test_both_points_of_view_are_saved_and_sound(schedule: Schedule, tmp_path: Path) -> None:
-    settings = WorkerSettings(trajectories=tmp_path, date=datetime(2026, 11, 21, 10, 30))
+    recording = Recording(tmp_path, datetime(2026, 11, 21, 10, 30))
     specs = schedule("simple_heuristics", "max_base_power", 10)
-    results = play(specs, settings)
-    finished = [result for result in results if result.outcome in ("p1", "p2")]
+    results = play(specs, recording=recording)
+    finished = [result for result in results if is_decided(result)]
     trajectories = [read_trajectory(path) for path in trajectory_files(tmp_path)]
     assert len(trajectories) == 2 * len(finished)
     assert audit([tmp_path]).usable_files == len(trajectories)
     decisions = Counter(t.name.battle_id for t in trajectories for _ in t.actions[:-1])
-    assert sorted(decisions.values()) == sorted(r.p1_decisions + r.p2_decisions for r in finished)
+    assert sorted(decisions.values()) == sorted(r.a_decisions + r.b_decisions for r in finished)
     winners = Counter(t.name.player for t in trajectories if t.name.outcome == "WIN")
-    wins = Counter(result.outcome for result in finished)
-    assert winners["simple+heuristics"] == wins["p1"]
-    assert winners["max+base+power"] == wins["p2"]
+    wins = Counter(result.score for result in finished)
+    assert winners["simple+heuristics"] == wins[1.0]
+    assert winners["max+base+power"] == wins[0.0]
 
 
 def test_a_policy_that_raises_ends_its_battles_only(schedule: Schedule) -> None:
@@ -103,30 +93,30 @@ def test_a_policy_that_raises_ends_its_battles_only(schedule: Schedule) -> None:
     results = play(healthy + broken, workers=1)
     assert results[:6] == play(healthy)
     for result in results[6:]:
-        assert result.outcome == "unfinished"
+        assert result.score is None
         assert "RuntimeError('out of memory, say')" in result.reason
 
 
 def test_an_answer_that_is_no_number_is_the_policys_fault(schedule: Schedule) -> None:
     (result,) = play(schedule("random", "tests.support.arena_policies:Speechless", 1), workers=1)
-    assert result.outcome == "unfinished"
+    assert result.score is None
     assert result.reason.startswith("tests.support.arena_policies:Speechless: TypeError")
 
 
 def test_an_illegal_answer_is_asked_again_and_then_replaced(schedule: Schedule) -> None:
     once = play(schedule("tests.support.arena_policies:IllegalOnce", "random", 2))
     always = play(schedule("tests.support.arena_policies:AlwaysIllegal", "random", 2))
-    assert all(result.outcome != "unfinished" for result in once + always)
-    assert [result.p1_invalid for result in once] == [0, 0]
-    assert all(result.p1_invalid == result.p1_decisions > 0 for result in always)
+    assert all(result.score is not None for result in once + always)
+    assert [result.a_invalid for result in once] == [0, 0]
+    assert all(result.a_invalid == result.a_decisions > 0 for result in always)
 
 
 def test_a_battle_over_its_turn_limit_is_unfinished_and_not_saved(
     schedule: Schedule, tmp_path: Path
 ) -> None:
-    settings = WorkerSettings(turn_limit=3, trajectories=tmp_path)
-    results = play(schedule("simple_heuristics", "random", 3), settings)
-    assert {(r.outcome, r.reason) for r in results} == {("unfinished", "over the limit of 3 turns")}
+    specs = schedule("simple_heuristics", "random", 3, turn_limit=3)
+    results = play(specs, recording=Recording(tmp_path))
+    assert {(r.score, r.reason) for r in results} == {(None, "over the limit of 3 turns")}
     assert list(tmp_path.rglob("*.lz4")) == []
 
 
@@ -134,9 +124,9 @@ def test_a_policy_that_never_answers_ends_its_battle_only(schedule: Schedule) ->
     specs = schedule("tests.support.arena_policies:Sleeping", "random", 1)
     specs += schedule("tests.support.arena_policies:First", "random", 3)
     started = time.monotonic()
-    sleeping, *others = play(specs, WorkerSettings(stall_seconds=5), workers=1)
-    assert sleeping.outcome == "unfinished" and "no answer for 5 s" in sleeping.reason
-    assert all(result.outcome != "unfinished" for result in others)
+    sleeping, *others = play(specs, workers=1, stall_seconds=5)
+    assert sleeping.score is None and "no answer for 5 s" in sleeping.reason
+    assert all(result.score is not None for result in others)
     assert time.monotonic() - started < 600  # the policy sleeps for an hour
 
 
@@ -163,7 +153,7 @@ def test_a_battle_is_not_charged_for_the_loading_of_policies(
         running.step()
     running.close()
     assert now == 3000
-    assert [result.outcome for result in results if result.reason] == []
+    assert [result for result in results if result.reason] == []
 
 
 def test_battles_of_a_dead_simulator_are_played_again(schedule: Schedule, tmp_path: Path) -> None:
@@ -177,7 +167,7 @@ def test_battles_of_a_dead_simulator_are_played_again(schedule: Schedule, tmp_pa
 def test_a_battle_that_always_kills_its_worker_is_given_up(schedule: Schedule) -> None:
     specs = schedule("tests.support.arena_policies:Suicidal", "random", 1)
     (result,) = play(specs, workers=1)
-    assert result.outcome == "unfinished"
+    assert result.score is None
     assert result.reason == f"the worker died {ATTEMPTS} times while it was played"
 
 
@@ -193,7 +183,7 @@ def test_workers_that_die_one_after_another_stop_the_run(schedule: Schedule) -> 
     """Rather than one process after the other for hundreds of battles that none can play."""
     specs = schedule("tests.support.arena_policies:Suicidal", "random", 40)
     with pytest.raises(RunStopped, match=r"7 workers died one after another"):
-        play(specs, workers=1, at_once=1)
+        play(specs, workers=1, battles_at_once=1)
 
 
 def test_requests_may_come_before_or_after_the_update(
@@ -232,9 +222,9 @@ def test_requests_may_come_before_or_after_the_update(
 
 def test_a_summary_counts_by_policy_not_by_seat(schedule: Schedule) -> None:
     specs = schedule("simple_heuristics", "random", 12, pairs=True)
-    results, played = play_all(specs, WorkerSettings(), workers=2)
-    summary = summarize(specs, results)
-    assert played == summary["battles"] == 12
+    with LocalExecutor(2) as executor:
+        summary = summarize(play_battles(specs, executor), "simple_heuristics")
+    assert summary["battles"] == 12
     assert summary["p1_wins"] >= 10
     assert summary["p1_wins"] + summary["p2_wins"] + summary["ties"] == 12
 
@@ -245,8 +235,8 @@ def test_the_arena_writes_what_metamon_was_seen_to_read(
 ) -> None:
     """The files in `data/arena`, which `tests/upstream/test_trajectories.py` loads with Metamon."""
     recorded = ROOT / "tests" / "data" / "arena" / battle_format
-    specs = schedule("simple_heuristics", "max_base_power?epsilon=0.1", 2, battle_format)
-    play(specs, WorkerSettings(trajectories=tmp_path, date=datetime(2026, 11, 21)))
+    specs = schedule("simple_heuristics", "max_base_power?epsilon=0.1", 2, battle_format, seed=1)
+    play(specs, recording=Recording(tmp_path, datetime(2026, 11, 21)))
     written = {path.name.replace("-00:00:00", ""): path for path in trajectory_files(tmp_path)}
     assert len(written) >= 2
     for name, path in written.items():

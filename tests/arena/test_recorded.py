@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metamon_ext.arena.store import read_results
 from metamon_ext.data.trajectory import TrajectoryName, trajectory_files
+from tests.support.battles import is_decided
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -49,9 +50,7 @@ def test_turns_are_those_of_the_record(cli: Cli, tmp_path: Path) -> None:
         *("--min_turns", limit),
     )
     kept = sum(
-        row.turns >= limit
-        for row in read_results(data / "results.sqlite")
-        if row.outcome in ("p1", "p2")
+        row.turns >= limit for row in read_results(data / "results.sqlite") if is_decided(row)
     )
     assert json.loads(answer.stdout)["kept_files"] == 2 * kept
     assert not out.exists()

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from metamon_ext.arena.executors.worker import WorkerSettings
+from metamon_ext.arena.executors.local import LocalExecutor
+from metamon_ext.arena.play import play_battles
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import BattleRow, ResultStore, read_results
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from tests.conftest import ROOT, cli_command
+from tests.support.battles import result_of
 
 BATTLES = 80
 
@@ -76,9 +80,8 @@ def test_a_killed_run_is_resumed_to_the_same_end(
 ) -> None:
     kills = 0
     for wanted in (3, 15):
-        more = ["--resume"] if (tmp_path / "results.sqlite").exists() else []
         process = subprocess.Popen(
-            command(tmp_path, *more),
+            command(tmp_path),
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -130,21 +133,17 @@ def alive_in(session: int) -> list[int]:
     return alive
 
 
-def test_a_run_is_not_overwritten_nor_mixed_with_another(
-    schedule: Callable[..., list[BattleSpec]], tmp_path: Path
-) -> None:
+def test_a_dataset_is_not_mixed_with_another(tmp_path: Path) -> None:
     path = tmp_path / "results.sqlite"
-    ResultStore(path, {"seed": 1, "pairs": True}, resume=False).close()
-    with pytest.raises(UserError, match="holds a run already: add --resume"):
-        ResultStore(path, {"seed": 1, "pairs": True}, resume=False)
-    with pytest.raises(UserError, match="was played with seed = 1, not 2"):
-        ResultStore(path, {"seed": 2, "pairs": True}, resume=True)
-    store = ResultStore(path, {"seed": 1, "pairs": True}, resume=True)
-    specs = schedule("random", "random", 4)
-    assert store.missing(specs) == specs
+    with ResultStore(path) as store:
+        store.require_settings({"seed": 1, "model": "random"})
+    with ResultStore(path) as store:
+        store.require_settings({"seed": 1, "model": "random"})
+        with pytest.raises(UserError, match="was played with seed = 1, not 2"):
+            store.require_settings({"seed": 2, "model": "random"})
 
 
-def test_a_run_does_not_go_on_with_other_weights(
+def test_other_weights_under_the_same_name_are_another_player(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = tmp_path / "weights"
@@ -153,35 +152,63 @@ def test_a_run_does_not_go_on_with_other_weights(
     words = ["play", "--p1", player, "--p2", "random", "--battles", "1", "--workers", "1"]
     words += ["--output_dir", str(tmp_path / "run")]
     assert main(words) == main([*words, "--resume"]) == 0
+    path = tmp_path / "run" / "results.sqlite"
+    (first,) = read_results(path)
     weights.write_text("epoch 2")
-    assert main([*words, "--resume"]) == 2
-    assert "was played with weights" in capsys.readouterr().err
+    assert main(words) == 0
+    names = {row.key: row.player_a for row in read_results(path)}
+    assert len(names) == 2
+    fingerprint = re.escape(names.pop(first.key).removeprefix(player))
+    assert re.fullmatch("@[0-9a-f]{8}", fingerprint) and list(names.values()) == [player]
+    weights.write_text("epoch 1")
+    assert main(words) == 0
+    assert {row.key: row.player_a for row in read_results(path)}[first.key] == player
 
 
 def test_a_result_is_kept_once(schedule: Callable[..., list[BattleSpec]], tmp_path: Path) -> None:
-    from metamon_ext.arena.play import play_all
-
-    store = ResultStore(tmp_path / "results.sqlite", {}, resume=False)
     specs = schedule("simple_heuristics", "random", 4)
-    _, first = play_all(specs[:2], WorkerSettings(), 1, store)
-    _, then = play_all(specs, WorkerSettings(), 1, store)
-    assert (first, then) == (2, 2)
-    again, _ = play_all(specs, WorkerSettings(), 1)
-    for spec in specs:
-        store.add(spec, again[spec.key])
-    assert len(list(store.rows())) == 4
+    with ResultStore(tmp_path / "results.sqlite") as store, LocalExecutor(1) as executor:
+        first = play_battles(specs[:2], executor, store)
+        assert store.rows() == sorted(first, key=lambda row: row.key)
+        everything = play_battles(specs, executor, store)
+        assert everything[:2] == first
+        assert play_battles(specs, executor) == everything
+        for spec, row in zip(specs, everything, strict=True):
+            store.add(spec, replace(result_of(spec), key=row.key))
+        assert store.rows() == sorted(everything, key=lambda row: row.key)
 
 
-def test_battles_that_ended_in_trouble_are_played_again(
+def test_a_battle_is_known_by_what_its_players_are(
+    schedule: Callable[..., list[BattleSpec]], tmp_path: Path
+) -> None:
+    """In a mirrored pair it does not matter who is named first, nor by which name."""
+    weights = [tmp_path / name for name in ("here", "there")]
+    for path in weights:
+        path.write_text("the same")
+    here, there = (f"tests.support.arena_policies:WithWeights?file={path}" for path in weights)
+    keys = [
+        [spec.key for spec in schedule(a, b, 4, pairs=True)]
+        for a, b in [(here, "random"), ("random", here), (there, "random")]
+    ]
+    assert keys[0] == keys[1] == keys[2] and len(set(keys[0])) == 4
+    others = schedule(here, "max_base_power", 4, pairs=True)
+    others += schedule(here, "random", 4, seed=1, pairs=True)
+    others += schedule(here, "random", 4, pairs=True, turn_limit=5)
+    others += schedule(here, "random", 4, "gen2ou", pairs=True)
+    assert not {spec.key for spec in others} & set(keys[0])
+    assert len({spec.key for spec in others}) == 16
+
+
+def test_battles_that_failed_are_played_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trouble = tmp_path / "trouble"
-    trouble.touch()
-    raising = f"tests.support.arena_policies:RaisingWhile?file={trouble}"
+    broken = tmp_path / "broken"
+    broken.touch()
+    raising = f"tests.support.arena_policies:RaisingWhile?file={broken}"
     words = ["play", "--p1", raising, "--p2", "random", "--battles", "4", "--workers", "1"]
     words += ["--output_dir", str(tmp_path / "run"), "--json"]
     assert main(words) == 1
     assert json.loads(capsys.readouterr().out)["unfinished"] == 4
-    trouble.unlink()
+    broken.unlink()
     assert main([*words, "--resume"]) == 0
     assert json.loads(capsys.readouterr().out)["unfinished"] == 0

@@ -129,8 +129,8 @@ def test_a_folder_that_cannot_be_written_is_refused(cli: Cli, tmp_path: Path) ->
 def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
     words = "play --p1 simple_heuristics --p2 random --battles 60 --workers 1 --output_dir"
     command = cli_command([*words.split(), tmp_path])
-    full = on_a_full_disk(command, 24_000)
-    assert "--resume" in refused(full, exit_code=1)
+    full = on_a_full_disk(command, 36_000)
+    assert "make room, then run it again" in refused(full, exit_code=1)
     answer = subprocess.run(
         [*command, "--resume", "--json"], cwd=ROOT, capture_output=True, text=True
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from metamon_ext.arena.battle import TURN_LIMIT, BattleResult
-from metamon_ext.arena.play import say_unfinished
+from metamon_ext.arena.battle import OVER_TURN_LIMIT
+from metamon_ext.arena.play import print_unfinished
+from metamon_ext.arena.store import BattleRow
 from metamon_ext.cli import main
 from metamon_ext.errors import RunStopped
 
@@ -21,8 +22,11 @@ COMMANDS = {
 }
 
 
-def result(outcome: str, reason: str = "") -> BattleResult:
-    return BattleResult("key", outcome, reason, 1, 1, 1, 0, 0, "")
+def row(score: float | None, reason: str = "") -> BattleRow:
+    return BattleRow(
+        *("key", score, reason, 1, 1, 1, 0, 0, "", "a", "b"),
+        *("gen1ou", "", 1000, "", 0, 0, 0, "team", "team"),
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
@@ -37,16 +41,16 @@ def test_exit_code_1_and_one_line_where_every_battle_failed(
 
 
 def test_the_most_common_reason_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
-    rare, common = result("unfinished", "rare"), result("unfinished", "common")
+    rare, common = row(None, "rare"), row(None, "common")
     with pytest.raises(RunStopped, match="every battle failed, 2 of 3 by: common"):
-        say_unfinished([rare, common, common])
-    assert say_unfinished([rare, common, common, result("p1")]) == 1
+        print_unfinished([rare, common, common])
+    assert print_unfinished([rare, common, common, row(1.0)]) == 1
     lines = "unfinished, 2 times: common\nunfinished, 1 times: rare\n"
     assert capsys.readouterr().err == lines
 
 
 def test_a_turn_limit_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    long = result("unfinished", f"{TURN_LIMIT}5 turns")
-    assert say_unfinished([long, long]) == say_unfinished([result("tie")]) == 0
-    assert say_unfinished([]) == 0
-    assert say_unfinished([long, result("unfinished", "an error")]) == 1
+    long = row(None, f"{OVER_TURN_LIMIT}5 turns")
+    assert print_unfinished([long, long]) == print_unfinished([row(0.5)]) == 0
+    assert print_unfinished([]) == 0
+    assert print_unfinished([long, row(None, "an error")]) == 1

@@ -9,19 +9,19 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import ResultStore
 from metamon_ext.cli import main
 from metamon_ext.files import LOCK
 from tests.evaluation.test_report import Page
+from tests.support.battles import result_of
 
 HOSTILE = '<script>"$\\alpha$"</script>[red]_x'
 PLAYERS = ["always", "random", HOSTILE]
@@ -34,16 +34,14 @@ def played(
 ) -> Path:
     """Three players: one always wins, and the third has not met the first."""
     rng, path = random.Random(0), tmp_path_factory.mktemp("played") / "results.sqlite"
-    with closing(ResultStore(path, {}, resume=True)) as store:
+    with ResultStore(path) as store:
         for a, b in combinations(PLAYERS, 2):
             if {a, b} != {"always", HOSTILE}:
                 for spec in schedule(a, b, 40, pairs=True):
-                    outcome = rng.choice(["p1", "p2", "p2", "tie"])
-                    if "always" in (a, b):
-                        outcome = "p1" if spec.p1 == "always" else "p2"
+                    winner = rng.choice([a, b, b, None])
+                    result = result_of(spec, "always" if "always" in (a, b) else winner)
                     if spec.pair == 3:
-                        outcome = "unfinished"
-                    result = BattleResult(spec.key, outcome, "cut off", 30, 20, 25, 1, 0, "")
+                        result = replace(result, score=None, reason="cut off")
                     store.add(spec, result)
     return path
 
@@ -218,8 +216,8 @@ def test_pictures_of_two_players_and_one_battle(
     tmp_path: Path, schedule: Callable[..., list[BattleSpec]]
 ) -> None:
     (spec,) = schedule("a", "b", 1)
-    with closing(ResultStore(tmp_path / "results.sqlite", {}, resume=True)) as store:
-        store.add(spec, BattleResult(spec.key, "tie", "", 30, 0, 0, 0, 0, ""))
+    with ResultStore(tmp_path / "results.sqlite") as store:
+        store.add(spec, result_of(spec))
     options = ["--output_dir", str(tmp_path / "x"), "--anchor", "b"]
     assert main(["visualize_results", "--tournament_dir", str(tmp_path), *options]) == 0
     text = Page((tmp_path / "x" / "report.html").read_text()).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -13,24 +14,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.exports import write_battle_logs
 from metamon_ext.evaluation.games import Game, games_of, tally
 from metamon_ext.evaluation.results import read_tournament
+from tests.support.battles import result_of
 
 HEADER = "Player Username, Team File, Opponent Username, Result, Turn Count, Battle ID"
 
 
 def write_store(folder: Path, specs: Sequence[BattleSpec], rng: random.Random) -> None:
     """Results of these battles, in any order, one in ten of them unfinished."""
-    with closing(ResultStore(folder / "results.sqlite", {}, resume=True)) as store:
+    with ResultStore(folder / "results.sqlite") as store:
         for spec in rng.sample(specs, len(specs)):
-            outcome = rng.choice(["p1"] * 5 + ["p2"] * 3 + ["tie", "unfinished"])
-            reason = "over the limit of 1000 turns" if outcome == "unfinished" else ""
-            store.add(spec, BattleResult(spec.key, outcome, reason, 30, 40, 20, 4, 0, ""))
+            score = rng.choice([1.0] * 5 + [0.0] * 3 + [0.5, None])
+            reason = "over the limit of 1000 turns" if score is None else ""
+            store.add(spec, result_of(spec, score=score, reason=reason))
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_store_is_read_as_the_arena_reads_it(tmp_path: Path, specs: list[Battl
         p: t.tolist() for p, t in tally(games).items()
     }
     assert results.notes == [
-        "Unfinished battles count for nobody: over the limit of 1000 turns "
+        "Unfinished battles are excluded: over the limit of 1000 turns "
         f"({sum(unfinished.values())})."
     ]
 
@@ -56,12 +57,17 @@ def test_a_players_turns_and_invalid_choices_follow_it_through_the_seats(
     tmp_path: Path, schedule: Callable[..., list[BattleSpec]]
 ) -> None:
     first, second = schedule("a", "b", 2, pairs=True)
-    with closing(ResultStore(tmp_path / "results.sqlite", {}, resume=True)) as store:
-        store.add(first, BattleResult(first.key, "p1", "", 10, 20, 30, 2, 0, ""))
-        store.add(second, BattleResult(second.key, "p1", "", 30, 70, 80, 7, 6, ""))
+    counts = [
+        {"a_decisions": 20, "b_decisions": 30, "a_invalid": 2, "b_invalid": 0},
+        {"a_decisions": 80, "b_decisions": 70, "a_invalid": 6, "b_invalid": 7},
+    ]
+    with ResultStore(tmp_path / "results.sqlite") as store:
+        store.add(first, result_of(first, first.player_a.name, turns=10, **counts[0]))
+        store.add(second, result_of(second, first.player_b.name, turns=30, **counts[1]))
     results = read_tournament(tmp_path)
     assert results.turns == {"a": 20, "b": 20}
-    assert results.invalid == {"a": 8 / 100, "b": 7 / 100}
+    rates = {first.player_a.name: 8 / 100, first.player_b.name: 7 / 100}
+    assert results.invalid == rates
     assert [g.score for g in results.games] == [1.0, 0.0]
 
 
@@ -70,10 +76,10 @@ def test_games_come_in_the_order_of_playing_whenever_they_were_written(
 ) -> None:
     folders = [tmp_path / name for name in "xy"]
     for seed, folder in enumerate(folders):
-        with closing(ResultStore(folder / "results.sqlite", {}, resume=True)) as store:
+        with ResultStore(folder / "results.sqlite") as store:
             for spec in random.Random(seed).sample(specs, len(specs)):
-                outcome = "p1" if spec.p1 == "b" else "p2"
-                store.add(spec, BattleResult(spec.key, outcome, "", 30, 1, 1, 0, 0, ""))
+                winner = "b" if spec.seats[0].name == "b" else spec.seats[1].name
+                store.add(spec, result_of(spec, winner))
     one, two = (list(read_tournament(folder).games) for folder in folders)
     assert one == two
     matchups = [(g.player_a, g.player_b) for g in one]
@@ -88,10 +94,10 @@ def test_pairs_of_two_formats_are_not_mixed_up(
     specs = schedule("a", "b", 4, "gen1ou", pairs=True) + schedule(
         "a", "b", 4, "gen2ou", pairs=True
     )
-    specs += schedule("b", "a", 4, "gen1ou", pairs=True)
-    with closing(ResultStore(tmp_path / "results.sqlite", {}, resume=True)) as store:
+    specs += schedule("b", "a", 4, "gen1ou", seed=1, pairs=True)
+    with ResultStore(tmp_path / "results.sqlite") as store:
         for spec in specs:
-            store.add(spec, BattleResult(spec.key, "p1", "", 30, 1, 1, 0, 0, ""))
+            store.add(spec, result_of(spec, spec.seats[0].name))
     results = read_tournament(tmp_path)
     assert tally(results.games)["a", "b"].tolist() == [[1, 0, 1]] * 6
     assert results.notes == ["Battles of gen1ou, gen2ou are rated together."]
@@ -263,8 +269,8 @@ def test_a_tournament_without_a_finished_battle_is_refused(
     tmp_path: Path, schedule: Callable[..., list[BattleSpec]]
 ) -> None:
     (spec,) = schedule("a", "b", 1)
-    with closing(ResultStore(tmp_path / "results.sqlite", {}, resume=True)) as store:
-        store.add(spec, BattleResult(spec.key, "unfinished", "x", 3, 1, 1, 0, 0, ""))
+    with ResultStore(tmp_path / "results.sqlite") as store:
+        store.add(spec, result_of(spec, score=None, reason="x"))
     with pytest.raises(UserError, match="nothing to rate"):
         read_tournament(tmp_path)
 
@@ -272,9 +278,9 @@ def test_a_tournament_without_a_finished_battle_is_refused(
 def test_a_league_of_one_name_against_itself_is_called_that(
     tmp_path: Path, schedule: Callable[..., list[BattleSpec]]
 ) -> None:
-    with closing(ResultStore(tmp_path / "results.sqlite", {}, resume=True)) as store:
+    with ResultStore(tmp_path / "results.sqlite") as store:
         for spec in schedule("a", "a", 5):
-            store.add(spec, BattleResult(spec.key, "p1", "", 3, 1, 1, 0, 0, ""))
+            store.add(spec, result_of(spec, "a"))
     logs = tmp_path / "logs"
     write_battle_logs(logs, read_results(tmp_path / "results.sqlite"))
     for folder in (tmp_path, logs):
@@ -316,3 +322,34 @@ def test_who_never_finished_a_battle_and_who_never_met_is_said(tmp_path: Path) -
     notes = notes_of(tmp_path, lines)
     assert notes[-2] == "Not rated, as none of their battles finished: e."
     assert notes[-1].startswith("The players fall into 2 groups that have not met")
+
+
+def test_a_file_of_version_0_2_is_read_but_not_added_to(tmp_path: Path) -> None:
+    """There an outcome was the seat that won."""
+    path = tmp_path / "results.sqlite"
+    columns = "key outcome reason turns p1_decisions p2_decisions p1_invalid p2_invalid digest "
+    columns += "battle_format p1 p2 pair mirrored seed p1_team p2_team"
+    columns = columns.replace(" ", ", ")
+    ends = [("a", "b", "p1", 0), ("b", "a", "p1", 1), ("b", "a", "tie", 1), ("a", "b", "p2", 0)]
+    ends += [("a", "b", "unfinished", 0)]
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT)")
+        db.execute(f"CREATE TABLE battles ({columns})")
+        for number, (p1, p2, outcome, mirrored) in enumerate(ends):
+            reason = "an error" if outcome == "unfinished" else ""
+            row = (f"{number}", outcome, reason, 9, 3, 4, 0, 1, "", "gen1ou", p1, p2, number // 2)
+            teams = ("x", "y")
+            db.execute(
+                f"INSERT INTO battles VALUES ({', '.join('?' * 17)})",
+                (*row, mirrored, "00ff", *teams),
+            )
+    rows = read_results(path)
+    assert [(row.player_a, row.player_b, row.score) for row in rows] == [
+        ("a", "b", score) for score in (1.0, 0.0, 0.5, 0.0, None)
+    ]
+    assert [(row.a_decisions, row.team_a) for row in rows[:2]] == [(3, "x"), (4, "y")]
+    results = read_tournament(tmp_path)
+    assert tally(results.games)["a", "b"].tolist() == [[0, 1, 1], [1, 0, 1]]
+    assert results.unfinished == {("a", "b"): 1}
+    with pytest.raises(UserError, match=r"written by metamon_ext 0\.2.*choose another folder"):
+        ResultStore(path)

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import sqlite3
-from dataclasses import fields
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamon_ext.arena.store import BattleRow, read_results
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.results import read_tournament
-
-COLUMNS = [field.name for field in fields(BattleRow)]
+from tests.support.battles import result_of
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, schedule: Callable[..., list[BattleSpec]]
+) -> bytes:
     path = tmp_path_factory.mktemp("whole") / "results.sqlite"
-    battle = dict.fromkeys(COLUMNS, 1) | {"reason": "", "battle_format": "gen1ou", "seed": "0"}
-    with sqlite3.connect(path) as db:
-        db.execute(f"CREATE TABLE battles ({', '.join(COLUMNS)})")
-        for i in range(8):
-            outcome = ("p1", "p2", "tie", "unfinished")[i % 4]
-            row = battle | {"key": f"{i}", "outcome": outcome, "p1": "a", "p2": "b", "pair": i // 2}
-            db.execute(
-                f"INSERT INTO battles VALUES ({','.join('?' * len(COLUMNS))})", [*row.values()]
-            )
-    db.close()
+    with ResultStore(path) as store:
+        for i, spec in enumerate(schedule("a", "b", 8, pairs=True)):
+            store.add(spec, result_of(spec, score=(1.0, 0.0, 0.5, None)[i % 4]))
     return path.read_bytes()
 
 

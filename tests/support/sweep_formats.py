@@ -14,15 +14,15 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from metamon_ext.arena.battle import BattleResult
-from metamon_ext.arena.executors.pool import play_battles
-from metamon_ext.arena.executors.worker import WorkerSettings
+from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.simulator.process import (
     SIMULATOR_VERSION,
@@ -33,6 +33,7 @@ from metamon_ext.arena.simulator.process import (
 from metamon_ext.arena.teams import Team, load_format
 from metamon_ext.data.audit import audit
 from metamon_ext.errors import UserError
+from tests.support.battles import is_decided, play
 
 TEAMS = 4
 """How many random legal teams a format is tried with."""
@@ -80,36 +81,33 @@ def sweep(
             if isinstance(found, str):
                 verdicts[name] = Verdict(name, NO_TEAM, found)
                 continue
+            conditions = Conditions(battle_format, found)
             specs[name] = [
                 spec
                 for players in MATCHUPS
-                for spec in matchup(*players, battles // len(MATCHUPS), battle_format, found, 1)
+                for spec in matchup(*players, battles // len(MATCHUPS), conditions, 1)
             ]
-    played = play(specs.values(), WorkerSettings(trajectories=folder, stall_seconds=600), workers)
-    verdicts |= {name: _judge(name, played[name], folder) for name in specs}
+    everything = [spec for one in specs.values() for spec in one]
+    results: dict[str, list[BattleResult]] = defaultdict(list)
+    for spec, result in zip(
+        everything,
+        play(everything, workers, recording=Recording(folder), stall_seconds=600),
+        strict=True,
+    ):
+        results[spec.battle_format].append(result)
+    verdicts |= {name: _judge(name, results[name], folder) for name in specs}
     return [verdicts[name] for name in teams]
 
 
-def play(
-    specs: Iterable[Sequence[BattleSpec]], settings: WorkerSettings, workers: int
-) -> dict[str, list[BattleResult]]:
-    """The results of many formats' battles, by format."""
-    everything = [spec for one in specs for spec in one]
-    results: dict[str, list[BattleResult]] = defaultdict(list)
-    for spec, result in play_battles(everything, settings, workers):
-        results[spec.battle_format].append(result)
-    return results
-
-
 def _judge(name: str, results: Sequence[BattleResult], folder: Path) -> Verdict:
-    broken = Counter(result.reason for result in results if result.in_trouble)
+    broken = Counter(result.reason for result in results if result.failed)
     if broken:
         return Verdict(name, FAILS, f"{sum(broken.values())} battles, first: {next(iter(broken))}")
-    decided = sum(result.outcome in ("p1", "p2") for result in results)
+    decided = sum(is_decided(result) for result in results)
     usable = audit([folder / name]).usable_files if decided else 0
     if usable != 2 * decided:
         return Verdict(name, FAILS, f"{2 * decided - usable} trajectories do not pass the audit")
-    invalid = sum(result.p1_invalid + result.p2_invalid for result in results)
+    invalid = sum(result.a_invalid + result.b_invalid for result in results)
     if invalid:
         return Verdict(name, FAILS, f"{invalid} invalid choices")
     return Verdict(name, PLAYS)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.store import BattleRow
 from metamon_ext.upstream.evaluate import EVAL_TYPES, policy_name, share, tabulate
+from tests.support.battles import result_of
 from tests.upstream.fresh_runs import RNN, fresh_run
 
 Schedule = Callable[..., list[BattleSpec]]
@@ -74,15 +75,17 @@ def test_exactly_as_many_battles_are_played_as_are_asked_for() -> None:
 
 def test_wins_are_counted_for_the_agent_whatever_its_seat(schedule: Schedule) -> None:
     specs = schedule("random", "max_base_power", 4, pairs=True)
-    outcomes = ("p1", "p2", "tie", "unfinished")  # the second and fourth with seats swapped
-    results = {
-        spec.key: BattleResult(spec.key, outcome, "", 1, 1, 1, 2, 3, "")
-        for spec, outcome in zip(specs, outcomes, strict=True)
-    }
-    (score,) = tabulate(specs, results)
+    results = [
+        result_of(specs[0], "random", a_invalid=2, b_invalid=3),
+        result_of(specs[1], "random", a_invalid=2, b_invalid=3),
+        result_of(specs[2], a_invalid=2, b_invalid=3),
+        result_of(specs[3], score=None, a_invalid=2, b_invalid=3),
+    ]
+    rows = [BattleRow.of(*each) for each in zip(specs, results, strict=True)]
+    (score,) = tabulate({("gen1ou", "random", "max_base_power"): specs}, rows)
     assert (score.agent, score.baseline) == ("random", "max_base_power")
     assert (score.wins, score.losses, score.ties, score.unfinished) == (2, 0, 1, 1)
-    assert score.invalid_actions == 2 + 3 + 2 + 3
+    assert score.invalid_actions == 4 * (2 if specs[0].player_a.name == "random" else 3)
 
 
 def test_a_policys_name_says_only_what_is_not_the_default() -> None:

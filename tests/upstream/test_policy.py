@@ -18,14 +18,12 @@ from metamon.interface import UniversalAction
 from metamon.rl.metamon_to_amago import MetamonAMAGOWrapper
 from numpy.typing import NDArray
 
-from metamon_ext.arena.executors.pool import play_battles
-from metamon_ext.arena.executors.worker import WorkerSettings
-from metamon_ext.arena.play import play_all, summarize
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.policy import CHUNK, MetamonPolicy
 from metamon_ext.upstream.tracker import MetamonTracker
+from tests.support.battles import play
 from tests.support.recorded_states import recordings
 from tests.upstream.fresh_runs import RNN, fresh_run, transformer_record
 from tests.upstream.test_tracker import follow
@@ -207,17 +205,15 @@ def test_the_same_seed_gives_the_same_battles_however_they_are_batched(
     specs = schedule(model, "RandomBaseline", 3)
     digests = []
     for at_once in (1, 3):
-        played = play_battles(specs, WorkerSettings(), 1, at_once)
-        digests.append({spec.key: result for spec, result in played})
+        digests.append(play(specs, 1, battles_at_once=at_once))
     assert digests[0] == digests[1]
-    assert all(result.outcome != "unfinished" for result in digests[0].values())
+    assert all(result.score is not None for result in digests[0])
 
 
 def test_two_models_share_a_worker(runs: None, schedule: Schedule) -> None:
     specs = schedule("rnn_Epoch1", "transformer_Epoch1", 2, "gen9ou")
-    results, _ = play_all(specs, WorkerSettings(), workers=1)
-    summary = summarize(specs, results)
-    assert summary["unfinished_reasons"] == {} and summary["invalid"] == 0
+    for result in play(specs, workers=1):
+        assert result.reason == "" and result.a_invalid == result.b_invalid == 0
 
 
 def test_more_decisions_than_a_chunk_are_answered(runs: None) -> None:
@@ -244,5 +240,4 @@ def test_every_baseline_takes_a_seat(baseline: str, schedule: Schedule) -> None:
         assert "lacks a file that Metamon brings" in str(error)
         pytest.skip(str(error))
     specs = schedule(baseline, "RandomBaseline", 3)
-    results, _ = play_all(specs, WorkerSettings(), workers=1)
-    assert summarize(specs, results)["unfinished_reasons"] == {}
+    assert [result.reason for result in play(specs, workers=1)] == [""] * 3

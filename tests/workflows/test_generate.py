@@ -21,6 +21,7 @@ from metamon_ext.data.trajectory import TrajectoryName, read_trajectory, traject
 from metamon_ext.errors import UserError
 from metamon_ext.workflows.generate import drawer
 from tests.conftest import ROOT, cli_command, on_a_full_disk
+from tests.support.battles import is_decided
 
 
 def generate(folder: Path, battles: int, *more: object) -> list[str]:
@@ -33,7 +34,7 @@ def decided(folder: Path) -> int:
         rows = read_results(folder / "results.sqlite")
     except UserError:
         return 0
-    return sum(row.outcome in ("p1", "p2") for row in rows)
+    return sum(is_decided(row) for row in rows)
 
 
 def test_ties_come_on_top(tmp_path: Path) -> None:
@@ -44,11 +45,11 @@ def test_ties_come_on_top(tmp_path: Path) -> None:
     rows = read_results(tmp_path / "results.sqlite")
     files = list(trajectory_files(tmp_path))
     assert decided(tmp_path) == 60 == manifest["battles"]
-    assert manifest["ties"] == sum(row.outcome == "tie" for row in rows) == len(rows) - 60 > 0
+    assert manifest["ties"] == sum(row.score == 0.5 for row in rows) == len(rows) - 60 > 0
     assert len(files) == 120 == manifest["trajectories"]
     outcomes = Counter(TrajectoryName.parse(path.name).outcome for path in files)
     assert outcomes == {"WIN": 60, "LOSS": 60}
-    seats = Counter((row.p1, row.p2) for row in rows)
+    seats = Counter((row.player_a, row.player_b) for row in rows)
     assert abs(seats["random", "max_base_power"] - seats["max_base_power", "random"]) <= 1
 
     assert main(generate(tmp_path, 70, *command[-4:])) == 0  # more of the same
@@ -109,7 +110,9 @@ def test_a_population_plays_itself(tmp_path: Path) -> None:
     population.write_text(weights, encoding="utf-8-sig")  # with a byte order mark
     data = tmp_path / "data"
     assert main(generate(data, 20, "--population", population)) == 0
-    pairs = Counter(frozenset((row.p1, row.p2)) for row in read_results(data / "results.sqlite"))
+    pairs = Counter(
+        frozenset((row.player_a, row.player_b)) for row in read_results(data / "results.sqlite")
+    )
     assert pairs[frozenset(["max_base_power"])] > pairs[frozenset(["random"])]
 
 
@@ -166,7 +169,7 @@ def test_a_team_set_is_found_where_metamon_keeps_it(
 
 def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
     command = cli_command(generate(tmp_path, 60, "--model", "simple_heuristics"))
-    full = on_a_full_disk(command, 24_000)
+    full = on_a_full_disk(command, 36_000)
     assert full.returncode == 1 and len(full.stderr.splitlines()) == 1, full.stderr
     assert 0 < decided(tmp_path) < 60
     assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0

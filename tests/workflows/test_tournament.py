@@ -11,13 +11,16 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metamon_ext.arena.store import read_results
+from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import TrajectoryName, trajectory_files
 from metamon_ext.errors import UserError
@@ -25,6 +28,7 @@ from metamon_ext.evaluation.exports import HEADER
 from metamon_ext.evaluation.games import games_of, tally
 from metamon_ext.workflows.tournament import pairings_of
 from tests.conftest import ROOT, cli_command, on_a_full_disk
+from tests.support.battles import is_decided
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 PLAYERS = ("simple_heuristics", "max_base_power", "random")
@@ -57,13 +61,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_matchup_is_played_in_mirrored_pairs_and_saved(undisturbed: Path) -> None:
     rows = read_results(undisturbed / "results.sqlite")
-    assert Counter(frozenset((row.p1, row.p2)) for row in rows) == {
+    assert Counter(frozenset((row.player_a, row.player_b)) for row in rows) == {
         frozenset((a, b)): BATTLES for a, b in pairings_of(PLAYERS, None)
     }
-    pairs = Counter((frozenset((row.p1, row.p2)), row.pair, row.seed) for row in rows)
+    pairs = Counter((frozenset((row.player_a, row.player_b)), row.pair, row.seed) for row in rows)
     assert set(pairs.values()) == {2}
     files = list(trajectory_files(undisturbed / "trajectories" / "gen1ou"))
-    assert len(files) == 2 * sum(row.outcome in ("p1", "p2") for row in rows)
+    assert len(files) == 2 * sum(is_decided(row) for row in rows)
 
 
 def test_the_results_say_what_the_battles_were(undisturbed: Path) -> None:
@@ -72,17 +76,17 @@ def test_the_results_say_what_the_battles_were(undisturbed: Path) -> None:
     assert results["battles"] == len(rows) == 3 * BATTLES and results["unfinished"] == 0
     assert [rating["player"] for rating in results["ratings"]] == list(PLAYERS)
     for matchup in results["matchups"]:
-        seats = [(row.p1, row.p2, row.outcome) for row in rows]
+        scores = [(row.player_a, row.player_b, row.score) for row in rows]
         a, b = matchup["player"], matchup["opponent"]
-        wins = seats.count((a, b, "p1")) + seats.count((b, a, "p2"))
+        wins = scores.count((a, b, 1.0)) + scores.count((b, a, 0.0))
         assert matchup["wins"] == wins
         assert matchup["wins"] + matchup["losses"] + matchup["ties"] == BATTLES
         assert 0 <= matchup["low"] <= matchup["win_rate"] <= matchup["high"] <= 1
     about = results["players"]["random"]
     assert about["decisions"] == sum(
-        (row.p1_decisions if row.p1 == "random" else row.p2_decisions)
+        (row.a_decisions if row.player_a == "random" else row.b_decisions)
         for row in rows
-        if "random" in (row.p1, row.p2)
+        if "random" in (row.player_a, row.player_b)
     )
 
 
@@ -96,8 +100,8 @@ def test_the_logs_are_metamons_and_name_the_trajectories(undisturbed: Path) -> N
         assert header == HEADER
         for player, team, _opponent, result, turns, battle in csv.reader(lines):
             row = rows[int(battle)]
-            first = row.p1 == player
-            assert team == f"teams/gen1ou/{row.p1_team if first else row.p2_team}.gen1ou_team"
+            first = row.player_a == player
+            assert team == f"teams/gen1ou/{row.team_a if first else row.team_b}.gen1ou_team"
             assert int(turns) == row.turns
             if result != "TIE":
                 assert saved[int(battle), player.replace("_", "+")] == result
@@ -149,22 +153,62 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert digest(tmp_path / "killed") == digest(tmp_path / "undisturbed")
 
 
-def test_other_settings_are_refused_by_name(
-    undisturbed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = (undisturbed / "results.sqlite").read_bytes()
-    assert main(tournament(undisturbed, "--battles_per_matchup", BATTLES + 2)) == 2
-    expected = f"battles_per_matchup = {BATTLES}, not {BATTLES + 2}"
-    assert expected in capsys.readouterr().err
-    settings = ("--battles_per_matchup", BATTLES, "--turn_limit", 50)
-    assert main(tournament(undisturbed, *settings)) == 2
-    assert "turn_limit = 1000, not 50" in capsys.readouterr().err
-    assert (undisturbed / "results.sqlite").read_bytes() == before
+def test_a_tournament_gains_players_and_battles(undisturbed: Path, tmp_path: Path) -> None:
+    """And plays what is missing: all of it together is what one command would have played."""
+    first = tournament(tmp_path, "--battles_per_matchup", 8, models=PLAYERS[:2])
+    assert main(first) == 0
+    then = {row.key: row for row in read_results(tmp_path / "results.sqlite")}
+    assert len(then) == 8
+    with played() as new:
+        assert main(tournament(tmp_path, "--battles_per_matchup", BATTLES)) == 0
+    assert len(new) == 3 * BATTLES - 8 and not then.keys() & set(new)
+    assert digest(tmp_path) == digest(undisturbed)
+    with played() as new:
+        reverse = tournament(tmp_path, "--battles_per_matchup", BATTLES, models=PLAYERS[::-1])
+        assert main(reverse) == 0
+    assert new == []
 
 
-def test_a_checkpoint_that_was_trained_on_is_another_player(
+def test_battles_under_other_conditions_are_kept_and_rated_apart(tmp_path: Path) -> None:
+    common = ("--battles_per_matchup", 4)
+    assert main(tournament(tmp_path, *common)) == 0
+    results = json.loads((tmp_path / "tournament_results.json").read_text())
+    for more, rated in (("--turn_limit", 50), 12), (("--seed", 6), 24):
+        assert main(tournament(tmp_path, *common, *more)) == 0
+        results = json.loads((tmp_path / "tournament_results.json").read_text())
+        assert results["battles"] == rated
+    assert len(read_results(tmp_path / "results.sqlite")) == 36
+    pairs = tally(games_of(read_results(tmp_path / "results.sqlite"))[0])
+    assert all(outcomes.sum(1).max() <= 2 for outcomes in pairs.values())
+
+
+@contextmanager
+def played() -> Iterator[list[str]]:
+    """The keys of the battles that are kept in the block."""
+    keys: list[str] = []
+    add = ResultStore.add
+
+    def note(store: ResultStore, spec: BattleSpec, result: BattleResult) -> None:
+        keys.append(spec.key)
+        add(store, spec, result)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ResultStore, "add", note)
+        yield keys
+
+
+def test_one_policy_under_two_names_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    names = []
+    for name in ("one", "copy"):
+        (tmp_path / name).write_text("the same")
+        names.append(f"tests.support.arena_policies:WithWeights?file={tmp_path / name}")
+    assert main(tournament(tmp_path / "run", models=(*names, "random"))) == 2
+    assert f"{names[0]} and {names[1]} are the same policy" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_was_trained_on_is_another_player(tmp_path: Path) -> None:
     """The name is the same; what it names is not."""
     weights = tmp_path / "weights"
     weights.write_text("epoch 1")
@@ -172,8 +216,11 @@ def test_a_checkpoint_that_was_trained_on_is_another_player(
     command = tournament(tmp_path / "run", "--battles_per_matchup", 2, models=(player, "random"))
     assert main(command) == 0 == main(command)
     weights.write_text("epoch 2")
-    assert main(command) == 2
-    assert "was played with policies" in capsys.readouterr().err
+    assert main(command) == 0
+    results = json.loads((tmp_path / "run" / "tournament_results.json").read_text())
+    before, after = (name for name in results["players"] if name != "random")
+    assert {before.partition("@")[0], after.partition("@")[0]} == {player}
+    assert sorted(rating["games"] for rating in results["ratings"]) == [2, 2, 4]
 
 
 def test_players_and_gauntlets_that_make_no_sense_are_refused() -> None:
@@ -210,7 +257,7 @@ def test_a_policy_that_raises_leaves_the_rest_and_exit_code_1(
 
 def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
     command = cli_command(tournament(tmp_path, "--battles_per_matchup", 40))
-    full = on_a_full_disk(command, 28_000)
+    full = on_a_full_disk(command, 40_000)
     assert full.returncode == 1, full.stderr
     assert len(full.stderr.splitlines()) == 1 and "cannot write" in full.stderr
     held = count(tmp_path)
@@ -258,7 +305,7 @@ def test_an_adaptive_tournament_spends_its_battles_on_close_neighbours(tmp_path:
     command = tournament(tmp_path, "--battles_per_matchup", 60, "--adaptive", models=models)
     assert main(command) == 0
     rows = read_results(tmp_path / "results.sqlite")
-    battles = Counter(frozenset((row.p1, row.p2)) for row in rows)
+    battles = Counter(frozenset((row.player_a, row.player_b)) for row in rows)
     assert min(battles.values()) >= 4 and battles.total() <= 360
     close, plain = (frozenset(("simple_heuristics", name)) for name in (models[3], "random"))
     assert battles[close] > 3 * battles[plain]

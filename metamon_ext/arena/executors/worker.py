@@ -5,18 +5,16 @@ from __future__ import annotations
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.battle import SEATS, TURN_LIMIT, BattleResult, RunningBattle, Seat
+from metamon_ext.arena.battle import OVER_TURN_LIMIT, BattleResult, RunningBattle, Seat
+from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.policy import Policy
-from metamon_ext.arena.policy_ref import PolicyRef
-from metamon_ext.arena.schedule import BattleSpec
+from metamon_ext.arena.schedule import BattleSpec, Player
 from metamon_ext.arena.simulator.process import Simulator, SimulatorError
 from metamon_ext.arena.tracking.tracker import TrackerLoader, tracker_loader, use_tracker
 from metamon_ext.data.trajectory import TrajectoryName, safe_player_name, write_trajectory
@@ -25,19 +23,16 @@ from metamon_ext.errors import UserError, cannot_write
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What is the same for all battles of a run.
+    """What is the same for all battles of a worker.
 
-    `turn_limit`: a longer battle ends as unfinished. `stall_seconds`: so does one without
-    progress for that long. `trajectories`: where to save both points of view, under `date`.
-    `players`: player -> policy, for players whose name is not that of a policy. `load_tracker`: see
-    `use_tracker`.
+    Attributes:
+        stall_seconds: a battle without progress for so long ends as unfinished.
+        recording: where to save trajectories; None: nowhere.
+        load_tracker: see `use_tracker`.
     """
 
-    turn_limit: int = 1000
     stall_seconds: float = 60.0
-    trajectories: Path | None = None
-    date: datetime = datetime(2000, 1, 1)
-    players: Mapping[str, PolicyRef] = field(default_factory=dict)
+    recording: Recording | None = None
     load_tracker: TrackerLoader = field(default_factory=tracker_loader)
 
 
@@ -80,38 +75,33 @@ class Worker:
     def close(self) -> None:
         self._simulator.close()
 
-    def start(self, spec: BattleSpec, policies: Mapping[str, PolicyRef] | None = None) -> None:
+    def start(self, spec: BattleSpec) -> None:
         """Begin a battle.
-
-        Args:
-            spec: the battle.
-            policies: player -> policy; a player who is not in it has the name of a policy.
 
         Raises UserError if one of its policies cannot be built, SimulatorError if the simulator
         does not load.
         """
         if not self._policies:  # loading the simulator takes seconds: no battle is charged for them
             self._simulator.ask("format", spec.battle_format)
-        battle = RunningBattle(spec, record=self._settings.trajectories is not None)
-        self._build_policies([seat.policy_name for seat in battle.seats], policies or {})
+        self._build_policies(spec.seats)
+        battle = RunningBattle(spec, record=self._settings.recording is not None)
         self._battles[spec.key] = battle
         self._progress[spec.key] = time.monotonic()
         self._outbox.append(battle.start())
         for seat in battle.seats:
-            name = seat.policy_name
             try:
-                self._policies[name].begin(seat.battle_id)
+                self._policies[seat.player.fingerprint].begin(seat.battle_id)
             except Exception as error:
-                self._end(battle, "unfinished", f"{name}: {error!r}")
+                self._end(battle, reason=f"{seat.player.name}: {error!r}")
                 return
 
-    def _build_policies(self, names: Sequence[str], policies: Mapping[str, PolicyRef]) -> None:
+    def _build_policies(self, players: Sequence[Player]) -> None:
         """Build the policies that are missing. A large model may take longer than a battle may
         stall, so no running battle is charged for it."""
         known = len(self._policies)
-        for name in names:
-            if name not in self._policies:
-                self._policies[name] = (policies.get(name) or PolicyRef.resolve(name)).build()
+        for player in players:
+            if player.fingerprint not in self._policies:
+                self._policies[player.fingerprint] = player.policy.build()
         if len(self._policies) > known:
             self._restart_clocks()
 
@@ -125,19 +115,19 @@ class Worker:
         Raises SimulatorError if its process died: then all running battles are lost.
         """
         self._flush()
-        waiting: dict[str, list[Seat]] = defaultdict(list)
+        waiting: dict[str, list[Seat]] = defaultdict(list)  # by the fingerprint of the policy
         for kind, key, *message in self._simulator.receive(timeout):
             battle = self._battles.get(key)
             if battle is None:
                 continue
             self._progress[key] = time.monotonic()
             if kind == "crash":
-                self._end(battle, "unfinished", f"simulator: {message[0].splitlines()[0]}")
+                self._end(battle, reason=f"simulator: {message[0].splitlines()[0]}")
             else:
                 for seat in self._take(battle, *message):
-                    waiting[seat.policy_name].append(seat)
-        for name, seats in waiting.items():
-            self._act(name, seats)
+                    waiting[seat.player.fingerprint].append(seat)
+        for policy, seats in waiting.items():
+            self._act(self._policies[policy], seats)
         self._end_stalled()
         self._flush()
 
@@ -167,17 +157,17 @@ class Worker:
                     else:
                         waiting.append(seat)
         except Exception as error:
-            self._end(battle, "unfinished", f"tracking: {error!r}")
+            self._end(battle, reason=f"tracking: {error!r}")
             return []
         if end is not None:
-            self._end(battle, end["winner"] or "tie")
+            self._end(battle, {"p1": 1.0, "p2": 0.0}.get(end["winner"], 0.5))
             return []
-        if battle.turn > self._settings.turn_limit:
-            self._end(battle, "unfinished", f"{TURN_LIMIT}{self._settings.turn_limit} turns")
+        if battle.turn > (limit := battle.spec.turn_limit):
+            self._end(battle, reason=f"{OVER_TURN_LIMIT}{limit} turns")
             return []
         return waiting
 
-    def _act(self, name: str, seats: list[Seat]) -> None:
+    def _act(self, policy: Policy, seats: list[Seat]) -> None:
         """Ask a policy for all its seats at once, those with an illegal answer once more."""
         while seats:
             asked = []
@@ -186,7 +176,7 @@ class Worker:
                     asked.append(seat)
                 else:
                     self._answer(seat, None)
-            answers = self._answers(name, asked)
+            answers = self._answers(policy, asked)
             seats = [seat for seat, action in answers if not self._answer(seat, action)]
 
     def _answer(self, seat: Seat, action: int | None) -> bool:
@@ -195,77 +185,74 @@ class Worker:
             choice = seat.answer_at_random() if action is None else seat.answer(action)
         except Exception as error:
             if battle := self._battles.get(seat.key):
-                self._end(battle, "unfinished", f"tracking: {error!r}")
+                self._end(battle, reason=f"tracking: {error!r}")
             return True
         if choice is not None:
             self._choose(seat, choice)
         return choice is not None
 
-    def _answers(self, name: str, seats: list[Seat]) -> list[tuple[Seat, int]]:
+    def _answers(self, policy: Policy, seats: list[Seat]) -> list[tuple[Seat, int]]:
         """The policy's answers. A battle for which it raises or is silent ends here."""
         seats = [seat for seat in seats if seat.key in self._battles]
         try:
             with time_limit(self._settings.stall_seconds):
-                return list(zip(seats, map(int, self._policies[name].act(seats)), strict=True))
+                return list(zip(seats, map(int, policy.act(seats)), strict=True))
         except PolicyTimeout as error:
             for seat in seats:
-                self._end(self._battles[seat.key], "unfinished", f"{name}: {error}")
+                self._end(self._battles[seat.key], reason=f"{seat.player.name}: {error}")
             self._restart_clocks()
             return []
         except Exception as error:
-            if len(seats) > 1:  # find out whose fault it is
-                return [answer for seat in seats for answer in self._answers(name, [seat])]
+            if len(seats) > 1:  # find out which battle it is
+                return [answer for seat in seats for answer in self._answers(policy, [seat])]
             for seat in seats:
-                self._end(self._battles[seat.key], "unfinished", f"{name}: {error!r}")
+                self._end(self._battles[seat.key], reason=f"{seat.player.name}: {error!r}")
             return []
 
     def _end_stalled(self) -> None:
-        limit = time.monotonic() - self._settings.stall_seconds
+        seconds = self._settings.stall_seconds
+        limit = time.monotonic() - seconds
         for key in [key for key, progress in self._progress.items() if progress < limit]:
-            self._end(
-                self._battles[key],
-                "unfinished",
-                f"no progress for {self._settings.stall_seconds:.0f} s",
-            )
+            self._end(self._battles[key], reason=f"no progress for {seconds:.0f} s")
 
-    def _end(self, battle: RunningBattle, outcome: str, reason: str = "") -> None:
+    def _end(self, battle: RunningBattle, p1_score: float | None = None, reason: str = "") -> None:
+        """Report a battle's end: the score of the player in p1, or why it is unfinished."""
         key = battle.spec.key
         if self._battles.pop(key, None) is None:
             return  # the other seat has ended it already
         del self._progress[key]
-        if outcome == "unfinished":
+        if p1_score is None:
             self._outbox.append(["drop", key])
         for seat in battle.seats:
-            if seat.policy_name in self._policies:
+            if policy := self._policies.get(seat.player.fingerprint):
                 try:
-                    self._policies[seat.policy_name].end(seat.battle_id)
+                    policy.end(seat.battle_id)
                 except Exception as error:
-                    reason = reason or f"{seat.policy_name}: {error!r}"
-                    outcome = "unfinished"
-        if outcome in SEATS and self._settings.trajectories is not None:
+                    p1_score, reason = None, reason or f"{seat.player.name}: {error!r}"
+        if p1_score in (0.0, 1.0) and self._settings.recording is not None:
             try:
                 for seat in battle.seats:
                     seat.finish()
             except Exception as error:
-                outcome, reason = "unfinished", f"tracking: {error!r}"
+                p1_score, reason = None, f"tracking: {error!r}"
             else:
-                self._save(battle, outcome, self._settings.trajectories)
-        self._report(battle.result(outcome, reason))
+                self._save(battle, "p1" if p1_score else "p2", self._settings.recording)
+        self._report(battle.result(p1_score, reason))
 
-    def _save(self, battle: RunningBattle, winner: str, root: Path) -> None:
+    def _save(self, battle: RunningBattle, winner: str, recording: Recording) -> None:
         """Write both points of view. The file format has no ties.
 
         Raises RunStopped where the disk is full, UserError where the folder cannot be written.
         """
         spec = battle.spec
-        folder = root / spec.battle_format
+        folder = recording.folder / spec.battle_format
         for seat, opponent in zip(battle.seats, reversed(battle.seats), strict=True):
             name = TrajectoryName(
                 battle_id=f"metamon-{spec.battle_format}-{int(spec.key, 16)}",
                 rating=None,
-                player=safe_player_name(seat.policy_name),
-                opponent=safe_player_name(opponent.policy_name),
-                date=self._settings.date,
+                player=safe_player_name(seat.player.name),
+                opponent=safe_player_name(opponent.player.name),
+                date=recording.date,
                 outcome="WIN" if seat.name == winner else "LOSS",
             )
             try:
@@ -277,7 +264,7 @@ class Worker:
 def work(connection: Connection, settings: WorkerSettings) -> None:
     """The main function of a worker process.
 
-    Receives battles to play, with the policies of their players, until the connection closes.
+    Receives the specs of battles to play until the connection closes.
     Sends (None, BattleResult) for each, and (a UserError's class, its text) before it gives up.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then ends us
@@ -286,7 +273,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
         try:
             while True:
                 while not len(worker) or connection.poll():
-                    worker.start(*connection.recv())
+                    worker.start(connection.recv())
                 worker.step()
         finally:
             worker.close()

@@ -130,6 +130,14 @@ def _is_package(folder: Path) -> bool:
     return True
 
 
+def simulator_version() -> str:
+    """The version of the simulator that is used. Raises UserError if there is none."""
+    version: str = orjson.loads((find_simulator() / "package.json").read_bytes()).get(
+        "version", "unknown"
+    )
+    return version
+
+
 def _installed() -> Path:
     return cache_dir() / f"simulator-{SIMULATOR_VERSION}" / "node_modules" / "pokemon-showdown"
 

@@ -10,10 +10,12 @@ import pytest
 
 from metamon_ext.arena import battle as battle_module
 from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.executors.worker import Worker, WorkerSettings
 from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.tracking import tracker
 from metamon_ext.arena.tracking.poke_env_tracker import PokeEnvTracker
+from tests.support.battles import is_decided
 
 Schedule = Callable[..., list[BattleSpec]]
 
@@ -63,7 +65,7 @@ def test_a_tracker_that_fails_ends_its_battle_only(
     kinds = iter([kind] * 2 + [PokeEnvTracker] * 4)
     monkeypatch.setattr(battle_module, "make_tracker", lambda *spec: next(kinds)(*spec))
     results: dict[str, BattleResult] = {}
-    settings = WorkerSettings(trajectories=tmp_path)
+    settings = WorkerSettings(recording=Recording(tmp_path))
     worker = Worker(settings, lambda result: results.update({result.key: result}))
     specs = schedule("random", "random", 3)
     for spec in specs:
@@ -72,6 +74,6 @@ def test_a_tracker_that_fails_ends_its_battle_only(
         worker.step()
     worker.close()
     failed, *others = [results[spec.key] for spec in specs]
-    assert failed.outcome == "unfinished"
+    assert failed.score is None
     assert failed.reason == "tracking: RuntimeError('an odd message')"
-    assert all(result.outcome in ("p1", "p2") for result in others)
+    assert all(is_decided(result) for result in others)
