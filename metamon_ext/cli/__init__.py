@@ -9,13 +9,15 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from metamon_ext.about import DESCRIPTION, __version__
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
+CONVERTED = {"audit", "filter", "filter_selfplay_data"}
+Command = Callable[..., int]
 COMMANDS = {
     "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
     "train": "train the small built-in learner, to try things out, on a folder of trajectories",
@@ -43,6 +45,18 @@ COMMANDS = {
     "filter": "the same as filter_selfplay_data",
 }
 """Command -> the line about it in `metamon-ext --help`, which heads its own help too."""
+
+
+def _find(command: str) -> Command | dict[str, Command]:
+    """The function of a command, or of each of its actions. Imports the command's module only."""
+    import metamon_ext.wiring  # noqa: F401
+
+    match command:
+        case "audit":
+            from metamon_ext.cli.audit import audit_command as found
+        case "filter_selfplay_data" | "filter":
+            from metamon_ext.cli.filter import filter_command as found
+    return found
 
 
 def _register(command: str, commands: Any) -> None:
@@ -84,10 +98,6 @@ def _register(command: str, commands: Any) -> None:
             from metamon_ext.data.replays.pokechamp import add_parsers
         case "parse_replays":
             from metamon_ext.upstream.parse_replays import add_parsers
-        case "audit":
-            from metamon_ext.cli.audit import add_parsers
-        case "filter_selfplay_data" | "filter":
-            from metamon_ext.cli.filter import add_parsers
     add_parsers(commands)
     commands.choices[command].description = COMMANDS[command]
 
@@ -115,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _prepare_streams()
         try:
-            return _run(sys.argv[1:] if argv is None else list(argv))
+            return run(sys.argv[1:] if argv is None else list(argv))
         finally:
             sys.stdout.flush()
     except UserError as error:
@@ -140,19 +150,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(stopped), stopped.exit_code)
 
 
-def _run(argv: list[str]) -> int:
+def run(argv: list[str]) -> int:
+    """Run a command. Raises UserError for bad input."""
     for argument in argv:
         _need_text(argument)
-    command = next((word for word in argv if not word.startswith("-")), None)
-    if command in COMMANDS:
-        args = build_parser(command).parse_args(argv)
+    prog = "metamon-ext"
+    name, *words = _choose(prog, DESCRIPTION, COMMANDS, argv)
+    if name not in CONVERTED:
+        args = build_parser(name).parse_args([name, *words])
         exit_code: int = args.run(args)
         return exit_code
-    if command is not None:
-        hint = did_you_mean(command, COMMANDS)
-        raise UserError(f"Unknown command {command!r}.{hint} Run metamon-ext --help for the list.")
-    build_parser().parse_args(argv)  # prints the help or the version, or that a command is missing
-    return 2
+    command, description = _find(name), COMMANDS[name]
+    prog += f" {name}"
+    if isinstance(command, dict):
+        texts = {action: (each.__doc__ or "").split("\n")[0] for action, each in command.items()}
+        name, *words = _choose(prog, description, texts, words)
+        command, description = command[name], texts[name]
+        prog += f" {name}"
+    from metamon_ext.cli.flags import parse
+
+    return parse(command, prog, description, words)()
+
+
+def _choose(prog: str, description: str, texts: Mapping[str, str], argv: list[str]) -> list[str]:
+    """The words from the first name on. Prints the help, or what is wrong, where there is none."""
+    argv = argv[argv[:1] == ["--"] :]
+    name = next((word for word in argv if not word.startswith("-")), None)
+    if name is not None and name not in texts:
+        hint = did_you_mean(name, texts)
+        raise UserError(f"Unknown command {name!r}.{hint} Run {prog} --help for the list.")
+    parser = argparse.ArgumentParser(prog, description=description)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, text in texts.items():
+        commands.add_parser(name, help=text)
+    parser.parse_args(argv[:1])  # exits unless it is a name
+    return argv
 
 
 def _need_text(argument: str) -> None:

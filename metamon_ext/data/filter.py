@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arguments import check_seed
 from metamon_ext.data.audit import judge_all
 from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.judge import Verdict, judge_trajectory
@@ -23,6 +22,7 @@ from metamon_ext.data.trajectory import (
 )
 from metamon_ext.errors import UserError, cannot_write
 from metamon_ext.files import lock_folder, whole_file, write_json
+from metamon_ext.settings import check_at_least, check_seed
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,18 @@ RecordOf = Callable[[Path], "BattleRecord | None"]
 
 @dataclass(frozen=True)
 class FilterRules:
-    """Which files without a fault are kept: those of min to max decisions and turns (None: no
-    limit), with at most `max_invalid_rate` of the player's choices invalid.
+    """Which files without a fault are kept. None: no limit.
 
     Turns and invalid choices are in no file; they come from the record of the battle. Without one
     decisions stand for turns, of which there are a few more, and the rate is not known.
-    `keep_cut_off` keeps battles cut off by a turn limit too, which Metamon saves as losses.
+
+    Attributes:
+        min_decisions: of the player.
+        max_decisions: of the player.
+        keep_cut_off: keep battles stopped by a turn limit, which Metamon saves as losses.
+        min_turns: drop shorter battles.
+        max_turns: drop longer battles.
+        max_invalid_rate: of the player's choices that the arena recorded as invalid.
     """
 
     min_decisions: int = 1
@@ -58,6 +64,7 @@ class FilterRules:
     def __post_init__(self) -> None:
         if self.max_invalid_rate is not None and not 0 <= self.max_invalid_rate <= 1:
             raise UserError(f"max_invalid_rate ({self.max_invalid_rate}) is a share from 0 to 1")
+        check_at_least(1, min_decisions=self.min_decisions, max_decisions=self.max_decisions)
         for what in ("decisions", "turns"):
             low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
             if high is not None and high < low:

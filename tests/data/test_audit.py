@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamon_ext.cli.audit import add_parsers
+from metamon_ext import cli
 from metamon_ext.data.audit import audit
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.judge import REASONS, judge
@@ -53,10 +52,7 @@ def written(folder: Path, change: Change, outcome: str = "LOSS", **name: Any) ->
 
 
 def run(*words: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    add_parsers(parser.add_subparsers(required=True))
-    args = parser.parse_args([str(word) for word in words])
-    return args.run(args)
+    return cli.run([str(word) for word in words])
 
 
 def test_good_files_are_usable(tmp_path: Path) -> None:
@@ -274,9 +270,9 @@ def test_the_command_answers_with_an_exit_code(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["verdict"] == "unusable" and captured.err == ""
     for wrong in (["audit"], ["audit", good, "--workers", "0"], ["audit", good, "--workers", "x"]):
-        with pytest.raises(SystemExit) as caught:
+        with pytest.raises(UserError) as caught:
             run(*wrong)
-        assert caught.value.code == 2
+        assert caught.value.exit_code == 2
 
 
 def test_raw_replays_are_judged_and_described(tmp_path: Path) -> None:

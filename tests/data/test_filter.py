@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import os
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metamon_ext.cli.filter import add_parsers
+from metamon_ext import cli
 from metamon_ext.data.audit import audit
 from metamon_ext.data.filter import (
     BattleRecord,
@@ -50,10 +49,7 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def run(*words: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    add_parsers(parser.add_subparsers(required=True))
-    args = parser.parse_args([str(word) for word in words])
-    return args.run(args)
+    return cli.run([str(word) for word in words])
 
 
 def test_every_file_is_kept_or_counted(tmp_path: Path, source: Path) -> None:
