@@ -16,7 +16,7 @@ from typing import Any
 from metamon_ext.about import DESCRIPTION, __version__
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
-CONVERTED = {"audit", "filter", "filter_selfplay_data"}
+CONVERTED = {"audit", "filter", "filter_selfplay_data", "calculate_elo", "visualize_results"}
 Command = Callable[..., int]
 COMMANDS = {
     "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
@@ -56,6 +56,10 @@ def _find(command: str) -> Command | dict[str, Command]:
             from metamon_ext.cli.audit import audit_command as found
         case "filter_selfplay_data" | "filter":
             from metamon_ext.cli.filter import filter_command as found
+        case "calculate_elo":
+            from metamon_ext.cli.results import calculate_elo as found
+        case "visualize_results":
+            from metamon_ext.cli.results import visualize_results as found
     return found
 
 
@@ -76,10 +80,6 @@ def _register(command: str, commands: Any) -> None:
             from metamon_ext.cli.gate import add_parsers
         case "self_play_tournament":
             from metamon_ext.cli.tournament import add_parsers
-        case "calculate_elo":
-            from metamon_ext.evaluation.calculate_elo import add_parsers
-        case "visualize_results":
-            from metamon_ext.evaluation.visualize_results import add_parsers
         case "models" | "setup":
             from metamon_ext.cli.models import add_parsers
         case "doctor":

@@ -102,3 +102,10 @@ def write_csv(path: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]
         table = csv.writer(file, lineterminator="\n")
         table.writerow(heads)
         table.writerows(rows)
+
+
+def percent(chance: float) -> str:
+    """Never 100 % or 0 %, which no number of battles can show."""
+    if chance >= 0.9995:
+        return "> 99.9 %"
+    return f"{100 * chance:.1f} %" if chance > 0.0005 else "< 0.1 %"
