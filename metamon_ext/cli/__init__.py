@@ -16,7 +16,16 @@ from typing import Any
 from metamon_ext.about import DESCRIPTION, __version__
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
-CONVERTED = {"audit", "filter", "filter_selfplay_data", "calculate_elo", "visualize_results"}
+CONVERTED = {
+    "audit",
+    "filter",
+    "filter_selfplay_data",
+    "calculate_elo",
+    "download",
+    "download_pokechamp",
+    "parse_replays",
+    "visualize_results",
+}
 Command = Callable[..., int]
 COMMANDS = {
     "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
@@ -60,6 +69,12 @@ def _find(command: str) -> Command | dict[str, Command]:
             from metamon_ext.cli.results import calculate_elo as found
         case "visualize_results":
             from metamon_ext.cli.results import visualize_results as found
+        case "download":
+            from metamon_ext.cli.replays import download as found
+        case "download_pokechamp":
+            from metamon_ext.cli.replays import download_pokechamp as found
+        case "parse_replays":
+            from metamon_ext.cli.replays import parse_replays as found
     return found
 
 
@@ -92,12 +107,6 @@ def _register(command: str, commands: Any) -> None:
             from metamon_ext.cli.benchmark import add_parsers
         case "cache":
             from metamon_ext.cli.cache import add_parsers
-        case "download":
-            from metamon_ext.upstream.download import add_parsers
-        case "download_pokechamp":
-            from metamon_ext.data.replays.pokechamp import add_parsers
-        case "parse_replays":
-            from metamon_ext.upstream.parse_replays import add_parsers
     add_parsers(commands)
     commands.choices[command].description = COMMANDS[command]
 

@@ -1,8 +1,7 @@
-"""`metamon-ext download`: Metamon's own data sets, by Metamon's own downloader."""
+"""Metamon's own data sets, by Metamon's own downloader."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -12,12 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.errors import RunStopped, UserError, did_you_mean
 from metamon_ext.files import lock_folder
-from metamon_ext.terminal import console
 
 SPARE = 2**30
 """Bytes that are left free on the disk."""
@@ -139,6 +135,9 @@ def download(name: str, formats: Collection[str] = (), only_show: bool = False) 
     Returns what was fetched, or with `only_show` would be. Raises UserError without Metamon, for
     formats that the set has not and where the disk is too small; RunStopped where the hub fails.
     """
+    if name not in SETS:
+        hint = did_you_mean(name, SETS)
+        raise UserError(f"Unknown data set {name!r}.{hint} Choose from {', '.join(SETS)}.")
     if not has_metamon():
         raise UserError(
             f"{name} comes by Metamon's own downloader, and Metamon is not installed here: clone "
@@ -186,7 +185,7 @@ def check_disk(folder: Path, needed: float) -> None:
     free = shutil.disk_usage(there).free
     if free < needed + SPARE:
         raise UserError(
-            f"{folder} has {_size(free)} free, about {_size(needed + SPARE)} are needed: "
+            f"{folder} has {size_text(free)} free, about {size_text(needed + SPARE)} are needed: "
             "name fewer --formats, or set METAMON_CACHE_DIR to a larger disk"
         )
 
@@ -196,31 +195,6 @@ def _stopped(data_set: DataSet, error: Exception) -> RunStopped:
     return RunStopped(f"{data_set.repository} could not be downloaded: {detail}")
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
+    """Bytes, as people read them."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
-
-
-def add_parsers(commands: Any) -> None:
-    """Register `metamon-ext download`."""
-    parser = commands.add_parser("download")
-    parser.add_argument("name", nargs="?", choices=SETS, metavar="NAME")
-    parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
-    parser.add_argument("--only_show", action="store_true", help="say how large it is, and stop")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where all that was asked for is there."""
-    if args.name is None:
-        table = Table("name", "what", "on the hub, by jakegrigsby")
-        for name, data_set in SETS.items():
-            table.add_row(name, data_set.text, data_set.repository.partition("/")[2])
-        console().print(table)
-        print("PokéChamp's human battles: metamon-ext download_pokechamp")
-        return 0
-    parts = download(args.name, args.formats, args.only_show)
-    for part in parts:
-        print(f"{_size(part.size):>12}  {part.target}")
-    done = "to download" if args.only_show else "downloaded"
-    print(f"{_size(sum(part.size for part in parts))} {done}.")
-    return 0

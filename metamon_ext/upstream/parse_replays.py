@@ -1,20 +1,17 @@
-"""`metamon-ext parse_replays`: raw replays to trajectories with Metamon's own parser."""
+"""Raw replays to trajectories with Metamon's own parser."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
-from rich.table import Table
 
-from metamon_ext.arguments import check_seed, default_workers, positive, seed_value
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.replays.raw import read_replay
 from metamon_ext.data.replays.sources import Record, data_files, records
@@ -26,7 +23,8 @@ from metamon_ext.data.trajectory import (
 )
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.files import lock_folder, to_json, whole_file
-from metamon_ext.terminal import console, print_json, track
+from metamon_ext.settings import check_at_least, check_seed, default_workers
+from metamon_ext.terminal import track
 from metamon_ext.upstream.replay_parser import (
     Job,
     Outcome,
@@ -69,34 +67,45 @@ class Summary:
         return "".join(lines)
 
 
-def parse_replays(
-    input_dir: Path,
-    output_dir: Path,
-    formats: list[str] | None = None,
-    workers: int = 1,
-    batch_size: int = 32,
-    predictor: str = "NaiveUsagePredictor",
-    seed: int = 0,
-    show_progress: bool = False,
-) -> Summary:
-    """Write `output_dir/{format}/*.json.lz4` for all raw replays below `input_dir`.
+@dataclass(frozen=True, kw_only=True)
+class ParseReplaysConfig:
+    """Settings of `parse_replays`.
 
-    Args:
-        output_dir: run again, it goes on where it was, however it was ended, and takes in what is
-            new: other replays, or other `formats`. Beside the trajectories it gets
-            `parse_failures.tsv`: cause, replay, detail.
-        formats: those that are parsed, by default all that Metamon supports.
+    Attributes:
+        input_dir: a folder of raw replays.
+        output_dir: gets {format}/ folders of trajectories, and parse_failures.tsv. The same command
+            again resumes, and takes in what is new: other replays, or other formats.
+        formats: default: all that Metamon supports.
         workers: processes, each of which takes `batch_size` replays at a time.
-        predictor: Metamon's class that guesses what a replay does not reveal of a team.
+        batch_size: replays that a worker takes at a time.
+        team_predictor: Metamon's class that guesses what a replay does not reveal of a team.
         seed: of these guesses, which do not depend on the number of workers.
+    """
+
+    input_dir: Path
+    output_dir: Path
+    formats: Sequence[str] = ()
+    workers: int = field(default_factory=default_workers)
+    batch_size: int = 32
+    team_predictor: str = "NaiveUsagePredictor"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_at_least(1, workers=self.workers, batch_size=self.batch_size)
+
+
+def parse_replays(config: ParseReplaysConfig, show_progress: bool = False) -> Summary:
+    """Write `output_dir/{format}/*.json.lz4` for all raw replays below `input_dir`.
 
     Raises UserError without Metamon, without its statistics, and for an `output_dir` that cannot be
     written or was begun with another predictor or seed; RunStopped when a process dies or the disk
     is full.
     """
+    input_dir, output_dir, predictor = config.input_dir, config.output_dir, config.team_predictor
     need_parser()
     known = known_formats()
-    if unknown := set(formats or ()) - known:
+    if unknown := set(config.formats) - known:
         raise UserError(
             f"Metamon has no format {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}"
         )
@@ -106,14 +115,20 @@ def parse_replays(
     notes: list[str] = []
     found = data_files([input_dir], notes, output_dir)
     ask_once = StatisticsAsked(predictor)
-    settings = {"predictor": predictor, "seed": check_seed(seed)}
+    settings = {"predictor": predictor, "seed": config.seed}
     try:
         with lock_folder(output_dir), Journal(output_dir / PARSE_JOURNAL, settings) as journal:
-            jobs = _jobs(input_dir, found, journal.done, set(formats or known), ask_once)
-            start = (predictor, str(output_dir), seed)
+            jobs = _jobs(input_dir, found, journal.done, set(config.formats or known), ask_once)
+            start = (predictor, str(output_dir), config.seed)
             os.environ["PYTHONHASHSEED"] = "0"  # of the workers: sets of names have one order
             outcomes = map_in_order(
-                parse, jobs, workers, batch_size, start_worker, start, apart=True
+                parse,
+                jobs,
+                config.workers,
+                config.batch_size,
+                start_worker,
+                start,
+                apart=True,
             )
             for outcome in track(outcomes, "parsing", show=show_progress):
                 journal.add(outcome)
@@ -224,52 +239,3 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-def add_parsers(commands: Any) -> None:
-    """Register `metamon-ext parse_replays`."""
-    parser = commands.add_parser("parse_replays")
-    parser.add_argument("--input-dir", "--input_dir", type=Path, required=True, metavar="RAW")
-    parser.add_argument("--output-dir", "--output_dir", type=Path, required=True, metavar="PARSED")
-    parser.add_argument("--num-workers", "--num_workers", type=positive, default=default_workers())
-    parser.add_argument(
-        "--batch-size", "--batch_size", type=positive, default=32, help="replays a worker takes"
-    )
-    parser.add_argument("--formats", nargs="+", metavar="FORMAT", help="default: all of Metamon's")
-    parser.add_argument("--team_predictor", default="NaiveUsagePredictor", help="one of Metamon's")
-    parser.add_argument("--seed", type=seed_value, default=0, help="of what the predictor guesses")
-    parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where there are trajectories, 1 where no replay could be parsed."""
-    summary = parse_replays(
-        args.input_dir,
-        args.output_dir,
-        args.formats,
-        args.num_workers,
-        args.batch_size,
-        args.team_predictor,
-        args.seed,
-        show_progress=True,
-    )
-    if args.json:
-        counts = {"replays": summary.replays, "trajectories": summary.files}
-        more = {"causes": summary.causes, "notes": summary.notes}
-        print_json(counts | more)
-        return 0 if summary.files else 1
-    for note in summary.notes:
-        print(note)
-    out = console()
-    if summary.failures:
-        table = Table("cause", "replays", "share", "for example")
-        for cause, count in summary.causes.most_common():
-            first = summary.failures[cause][0]
-            example = f"{first.name}: {first.detail}"
-            share = f"{count / summary.replays:.1%}"
-            table.add_row(cause, f"{count:,}", share, example)
-        out.print(table)
-        print(f"All of them: {args.output_dir / PARSE_FAILURES}")
-    print(f"{summary.files:,} trajectories of {summary.replays:,} replays.")
-    return 0 if summary.files else 1

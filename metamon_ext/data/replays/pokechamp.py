@@ -1,4 +1,4 @@
-"""`metamon-ext download_pokechamp`: human battles as raw replays that Metamon's parser reads.
+"""PokéChamp's human battles as raw replays that Metamon's parser reads.
 
 PokéChamp (Karten et al., 2025, arXiv 2503.04094) came with two million battles of Pokémon
 Showdown's ladder, `milkkarten/pokechamp` on the Hugging Face hub. A record has `text` (the log),
@@ -7,7 +7,6 @@ Showdown's ladder, `milkkarten/pokechamp` on the Hugging Face hub. A record has 
 
 from __future__ import annotations
 
-import argparse
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,8 +18,7 @@ from typing import Any
 
 import orjson
 
-from metamon_ext.arguments import default_workers, positive
-from metamon_ext.data.audit_report import AuditReport, placeholder_words, print_reasons
+from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.replays.download_journal import Journal, Prepared
 from metamon_ext.data.replays.raw import read_replay
@@ -28,15 +26,20 @@ from metamon_ext.data.replays.sources import Record, Records, data_files, record
 from metamon_ext.data.trajectory import TrajectoryError, parse_json
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.files import lock_folder
-from metamon_ext.terminal import console, print_json, track
+from metamon_ext.settings import check_at_least
+from metamon_ext.terminal import track
 
 DATASET = "milkkarten/pokechamp"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which battles are kept: of these formats (none named: of all), with no player below
-    `min_elo`; the rating of a battle is the lower one of its players, 0 where it is not known."""
+    """Which battles are kept.
+
+    Attributes:
+        min_elo: drop battles of a weaker player; 0 keeps those without a rating too.
+        formats: e.g. gen1ou; default: all.
+    """
 
     min_elo: int = 0
     formats: tuple[str, ...] = ()
@@ -81,6 +84,7 @@ def download(
     is full; UserError for an `output_dir` of another download.
     """
     wanted = wanted or Wanted()
+    check_at_least(1, max_games=max_games, workers=workers)
     notes: list[str] = []
     settings = _settings(output_dir, wanted, source, revision, notes)
     with lock_folder(output_dir), closing(Journal(output_dir, settings)) as journal:
@@ -146,41 +150,3 @@ def _hub_records(datasets: Any, revision: str | None, skip: int) -> Iterator[Rec
         raise RunStopped(
             f"the Hugging Face hub gave no more of {DATASET} ({detail}): run it again to go on"
         ) from None
-
-
-def add_parsers(commands: Any) -> None:
-    """Register `metamon-ext download_pokechamp`."""
-    parser = commands.add_parser("download_pokechamp")
-    parser.add_argument("--output-dir", "--output_dir", type=Path, required=True)
-    parser.add_argument("--max-games", "--max_games", type=positive, help="stop at so many battles")
-    parser.add_argument(
-        "--min-elo", "--min_elo", type=int, default=0, help="of the weaker player; 0: unrated too"
-    )
-    parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
-    parser.add_argument("--num-workers", "--num_workers", type=positive, default=default_workers())
-    parser.add_argument("--source", type=Path, help="your own files or folder: jsonl, parquet, ...")
-    parser.add_argument("--revision", help="of the data set on the hub")
-    parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where battles were written, 1 where there were none."""
-    report = download(
-        args.output_dir,
-        Wanted(args.min_elo, tuple(args.formats)),
-        args.max_games,
-        args.source,
-        args.num_workers,
-        args.revision,
-        show_progress=True,
-    )
-    if report.placeholders:
-        raise RunStopped(placeholder_words(report.files))
-    if args.json:
-        counts = {"read": report.files, "kept": report.usable_files, "dropped": report.reasons}
-        print_json(counts | {"notes": report.to_dict()["notes"]})
-    else:
-        print_reasons(console(), report)
-        print(f"Kept {report.usable_files:,} of {report.files:,} battles in {args.output_dir}.")
-    return 0 if report.usable_files else 1
