@@ -7,14 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import prepare, team_set_id
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.teams import BattleFormat, Team
 from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.arguments import check_seed, default_workers
+from metamon_ext.settings import check_at_least, check_seed, default_workers
+
+BattleBackend = Literal["metamon", "pokeagent", "poke-env"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class BattleConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        check_at_least(1, workers=self.workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,7 @@ class RunConfig(BattleConfig):
 
     team_set: str | None = None
     turn_limit: int = 1000
-    battle_backend: str | None = None
+    battle_backend: BattleBackend | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from metamon_ext.about import DESCRIPTION, __version__
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
 CONVERTED = {
+    "evaluate",
+    "benchmark",
     "audit",
     "filter",
     "filter_selfplay_data",
@@ -56,26 +58,22 @@ COMMANDS = {
 """Command -> the line about it in `metamon-ext --help`, which heads its own help too."""
 
 
-def _find(command: str) -> Command | dict[str, Command]:
+def _find(command: str) -> Command | Mapping[str, Command]:
     """The function of a command, or of each of its actions. Imports the command's module only."""
     import metamon_ext.wiring  # noqa: F401
 
     match command:
-        case "audit":
-            from metamon_ext.cli.audit import audit_command as found
-        case "filter_selfplay_data" | "filter":
-            from metamon_ext.cli.filter import filter_command as found
-        case "calculate_elo":
-            from metamon_ext.cli.results import calculate_elo as found
-        case "visualize_results":
-            from metamon_ext.cli.results import visualize_results as found
-        case "download":
-            from metamon_ext.cli.replays import download as found
-        case "download_pokechamp":
-            from metamon_ext.cli.replays import download_pokechamp as found
-        case "parse_replays":
-            from metamon_ext.cli.replays import parse_replays as found
-    return found
+        case "audit" | "filter_selfplay_data" | "filter":
+            from metamon_ext.cli.data import FUNCTIONS as functions
+        case "calculate_elo" | "visualize_results":
+            from metamon_ext.cli.results import FUNCTIONS as functions
+        case "download" | "download_pokechamp" | "parse_replays":
+            from metamon_ext.cli.replays import FUNCTIONS as functions
+        case "evaluate":
+            from metamon_ext.cli.evaluate import FUNCTIONS as functions
+        case "benchmark":
+            from metamon_ext.cli.benchmark import FUNCTIONS as functions
+    return functions[command]
 
 
 def _register(command: str, commands: Any) -> None:
@@ -101,10 +99,6 @@ def _register(command: str, commands: Any) -> None:
             from metamon_ext.cli.doctor import add_parsers
         case "gin" | "run" | "finetune" | "adopt":
             from metamon_ext.upstream.commands import add_parsers
-        case "evaluate":
-            from metamon_ext.upstream.evaluate import add_parsers
-        case "benchmark":
-            from metamon_ext.cli.benchmark import add_parsers
         case "cache":
             from metamon_ext.cli.cache import add_parsers
     add_parsers(commands)
@@ -171,7 +165,7 @@ def run(argv: list[str]) -> int:
         return exit_code
     command, description = _find(name), COMMANDS[name]
     prog += f" {name}"
-    if isinstance(command, dict):
+    if isinstance(command, Mapping):
         texts = {action: (each.__doc__ or "").split("\n")[0] for action, each in command.items()}
         name, *words = _choose(prog, description, texts, words)
         command, description = command[name], texts[name]

@@ -7,7 +7,7 @@ may be joined by `_` or by `-`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial, wraps
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -19,6 +19,8 @@ from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.settings import default_workers
 
 Command = Callable[..., int]
+Functions = Mapping[str, Command | Mapping[str, Command]]
+"""Command -> its function, or action -> function."""
 T = TypeVar("T")
 Positional = Annotated[T, tyro.conf.Positional]
 Workers = Annotated[int, tyro.conf.arg(help="processes")]
@@ -41,9 +43,11 @@ REPEATABLE = "--gin"
 
 def parse(command: Command, prog: str, description: str, argv: Sequence[str]) -> partial[int]:
     """The call of the command that the words ask for. Raises UserError for bad input."""
-    with _errors.on_parse_error(partial(_refuse, names=_names(command))):
+    names = _names(command)
+    words = _canonical(argv, names)
+    with _errors.on_parse_error(partial(_refuse, names=names)):
         call: partial[int] = tyro.cli(
-            _deferred(command), args=_canonical(argv), prog=prog, description=description, **OPTIONS
+            _deferred(command), prog=prog, description=description, args=words, **OPTIONS
         )
     return call
 
@@ -77,7 +81,7 @@ def _names(command: Command) -> list[str]:
     return [f"--{name}" for each in names for name in each]
 
 
-def _canonical(argv: Sequence[str]) -> list[str]:
+def _canonical(argv: Sequence[str], names: Sequence[str]) -> list[str]:
     """The words with today's names of flags, and one REPEATABLE flag with all its values."""
     words: list[str] = []
     repeated: list[str] = []
@@ -88,7 +92,7 @@ def _canonical(argv: Sequence[str]) -> list[str]:
             repeated += [value] if equals else [next(rest, "")]
             continue
         name = "--" + flag[2:].replace("-", "_") if flag.startswith("--") else flag
-        words.append(ALIASES.get(name, flag) + equals + value)
+        words.append((flag if name in names else ALIASES.get(name, flag)) + equals + value)
     return [*words, REPEATABLE, *repeated] if repeated else words
 
 
@@ -104,7 +108,7 @@ def _refuse(event: _errors.ParseErrorEvent, names: Sequence[str]) -> None:
         case _errors.InstantiationFailure(argument=argument, message=message) if argument:
             what = f"Invalid {_flag(argument)}: {message.rstrip('.')}."
             value = message.rpartition(": ")[2]  # as int() and float() say it
-            if kind := KINDS.get(argument.lowered.metavar):
+            if kind := KINDS.get(str(argument.lowered.metavar)):
                 what = f"{_flag(argument)} must be {kind}, not {value}."
         case _errors.BadValue(argument=argument):
             what = f"{_flag(argument)} lacks a value: {argument.lowered.metavar}."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from metamon_ext.cli.flags import WORKERS, Json, Positional, Workers
+from metamon_ext.cli.flags import WORKERS, Functions, Json, Positional, Workers
 from metamon_ext.data.audit_report import placeholder_words, print_reasons
 from metamon_ext.data.replays.pokechamp import Wanted
 from metamon_ext.data.replays.pokechamp import download as pokechamp
@@ -97,3 +97,10 @@ def print_summary(summary: Summary, failures: Path) -> None:
         console().print(table)
         print(f"All of them: {failures}")
     print(f"{summary.files:,} trajectories of {summary.replays:,} replays.")
+
+
+FUNCTIONS: Functions = {
+    "download": download,
+    "download_pokechamp": download_pokechamp,
+    "parse_replays": parse_replays,
+}

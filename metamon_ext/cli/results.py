@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
-from metamon_ext.cli.flags import Json
+from metamon_ext.cli.flags import Functions, Json
 from metamon_ext.evaluation.calculate_elo import FILES, RatingsConfig, rate, write_ratings
 from metamon_ext.evaluation.standings import Standing, percent
 from metamon_ext.terminal import console, print_json
@@ -65,3 +65,6 @@ def print_standings(console: Console, table: Sequence[Standing]) -> None:
             *[f"{row.unfinished:,}"] * open_,
         )
     console.print(shown)
+
+
+FUNCTIONS: Functions = {"calculate_elo": calculate_elo, "visualize_results": visualize_results}
