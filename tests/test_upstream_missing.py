@@ -38,7 +38,13 @@ def test_the_sets_have_names_without_metamon_too(
         assert name in answer.stdout
 
 
-@pytest.mark.parametrize("words", [("finetune", "--run_name", "r"), ("adopt", "runs/r")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("finetune", "--run_name", "r", "--save_dir", "s", "--finetune_from_model", "m"),
+        ("adopt", "runs/r"),
+    ],
+)
 def test_what_trains_and_records_models_says_where_to_run(
     cli: Callable[..., subprocess.CompletedProcess[str]], words: tuple[str, ...]
 ) -> None:

@@ -17,6 +17,14 @@ from metamon_ext.about import DESCRIPTION, __version__
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
 CONVERTED = {
+    "gin",
+    "run",
+    "finetune",
+    "adopt",
+    "models",
+    "setup",
+    "doctor",
+    "cache",
     "evaluate",
     "benchmark",
     "audit",
@@ -58,7 +66,7 @@ COMMANDS = {
 """Command -> the line about it in `metamon-ext --help`, which heads its own help too."""
 
 
-def _find(command: str) -> Command | Mapping[str, Command]:
+def find_command(command: str) -> Command | Mapping[str, Command]:
     """The function of a command, or of each of its actions. Imports the command's module only."""
     import metamon_ext.wiring  # noqa: F401
 
@@ -73,6 +81,14 @@ def _find(command: str) -> Command | Mapping[str, Command]:
             from metamon_ext.cli.evaluate import FUNCTIONS as functions
         case "benchmark":
             from metamon_ext.cli.benchmark import FUNCTIONS as functions
+        case "models" | "setup":
+            from metamon_ext.cli.models import FUNCTIONS as functions
+        case "doctor":
+            from metamon_ext.cli.doctor import FUNCTIONS as functions
+        case "cache":
+            from metamon_ext.cli.cache import FUNCTIONS as functions
+        case "gin" | "run" | "finetune" | "adopt":
+            from metamon_ext.cli.metamon import FUNCTIONS as functions
     return functions[command]
 
 
@@ -93,14 +109,6 @@ def _register(command: str, commands: Any) -> None:
             from metamon_ext.cli.gate import add_parsers
         case "self_play_tournament":
             from metamon_ext.cli.tournament import add_parsers
-        case "models" | "setup":
-            from metamon_ext.cli.models import add_parsers
-        case "doctor":
-            from metamon_ext.cli.doctor import add_parsers
-        case "gin" | "run" | "finetune" | "adopt":
-            from metamon_ext.upstream.commands import add_parsers
-        case "cache":
-            from metamon_ext.cli.cache import add_parsers
     add_parsers(commands)
     commands.choices[command].description = COMMANDS[command]
 
@@ -163,7 +171,7 @@ def run(argv: list[str]) -> int:
         args = build_parser(name).parse_args([name, *words])
         exit_code: int = args.run(args)
         return exit_code
-    command, description = _find(name), COMMANDS[name]
+    command, description = find_command(name), COMMANDS[name]
     prog += f" {name}"
     if isinstance(command, Mapping):
         texts = {action: (each.__doc__ or "").split("\n")[0] for action, each in command.items()}

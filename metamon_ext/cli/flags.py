@@ -87,13 +87,16 @@ def _canonical(argv: Sequence[str], names: Sequence[str]) -> list[str]:
     repeated: list[str] = []
     rest = iter(argv)
     for word in rest:
+        if word == "-m":  # as in `python -m`: what follows is the module's
+            words += ["--", *rest]
+            break
         flag, equals, value = word.partition("=")
         if flag == REPEATABLE:
             repeated += [value] if equals else [next(rest, "")]
             continue
         name = "--" + flag[2:].replace("-", "_") if flag.startswith("--") else flag
         words.append((flag if name in names else ALIASES.get(name, flag)) + equals + value)
-    return [*words, REPEATABLE, *repeated] if repeated else words
+    return [REPEATABLE, *repeated, *words] if repeated else words
 
 
 def _refuse(event: _errors.ParseErrorEvent, names: Sequence[str]) -> None:

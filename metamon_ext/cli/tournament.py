@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metamon_ext.arena.play import say_unfinished
 from metamon_ext.arguments import add_condition_arguments, fill, positive
-from metamon_ext.cli.models import list_models
+from metamon_ext.cli.models import models
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import games_of
@@ -55,7 +55,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 if an error has left battles unfinished: the same command plays them again."""
     if args.list_models:
-        return list_models(args)
+        return models(args.save_dir, args.json)
     if not args.models or args.output_dir is None:
         raise UserError("--models and --output_dir are needed; --list_models says who can play")
     if args.resume and not (args.output_dir / RESULTS).is_file():

@@ -14,6 +14,7 @@ import pytest
 
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 from metamon_ext.cli import main
+from metamon_ext.cli.models import FUNCTIONS
 from metamon_ext.errors import UserError
 from tests.conftest import ROOT, cli_command, on_a_full_disk
 
@@ -189,9 +190,9 @@ def test_gin_adds_no_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @gin.configurable
-    def refuse(args: object) -> int:
+    def refuse() -> int:
         raise UserError("no")
 
-    monkeypatch.setattr("metamon_ext.cli.models.list_models", refuse)
+    monkeypatch.setitem(FUNCTIONS, "models", refuse)
     assert main(["models"]) == 2
     assert capsys.readouterr().err == "metamon-ext: no\n"

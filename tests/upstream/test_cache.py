@@ -29,9 +29,10 @@ from metamon_ext.upstream.cached_dataset import CachedDataset, cached_dataset
 from metamon_ext.upstream.catalog import released_models
 from metamon_ext.upstream.featurizer import MetamonFeaturizer
 from metamon_ext.upstream.finetune import make_dataset
-from metamon_ext.upstream.finetune_config import FinetuneConfig, parse_config
+from metamon_ext.upstream.finetune_config import FinetuneConfig
 from metamon_ext.upstream.register import register_spaces, registered_name
 from metamon_ext.upstream.training_data import describe_data
+from tests.support.flags import parse_config
 from tests.upstream.helpers import copy_battles
 
 register_spaces()
@@ -261,7 +262,7 @@ class TestFinetune:
 
     def config(self, *more: object) -> FinetuneConfig:
         words = ["--finetune_from_model", "Minikazam", "--run_name", "r", "--save_dir", "d"]
-        return parse_config([*words, *map(str, more)])
+        return parse_config(*words, *map(str, more))
 
     def test_the_caches_take_the_place_of_files(self, cache: Path, battles: Path) -> None:
         model = Minikazam()
