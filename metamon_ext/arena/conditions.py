@@ -35,7 +35,8 @@ class BattleConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        check_at_least(1, workers=self.workers)
+        numbers = {name: value for name, value in vars(self).items() if type(value) is int}
+        check_at_least(1, **{name: numbers[name] for name in numbers if name != "seed"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,6 @@ from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.simulator.process import BRIDGE, find_simulator, node_command
 from metamon_ext.arena.teams import Team
 from metamon_ext.errors import UserError
-from metamon_ext.settings import check_at_least
 
 _ALONE = BRIDGE.with_name("alone.js")
 
@@ -42,8 +41,6 @@ class ArenaBenchmarkConfig(BattleConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = ("num_battles", "battles_at_once", "rounds")
-        check_at_least(1, **{name: getattr(self, name) for name in names})
         if self.num_battles * self.workers == 1:
             raise UserError("one battle is too few to measure: raise --num_battles")
 

@@ -11,31 +11,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 from metamon_ext.about import DESCRIPTION, __version__
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
-CONVERTED = {
-    "gin",
-    "run",
-    "finetune",
-    "adopt",
-    "models",
-    "setup",
-    "doctor",
-    "cache",
-    "evaluate",
-    "benchmark",
-    "audit",
-    "filter",
-    "filter_selfplay_data",
-    "calculate_elo",
-    "download",
-    "download_pokechamp",
-    "parse_replays",
-    "visualize_results",
-}
 Command = Callable[..., int]
 COMMANDS = {
     "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
@@ -89,41 +68,19 @@ def find_command(command: str) -> Command | Mapping[str, Command]:
             from metamon_ext.cli.cache import FUNCTIONS as functions
         case "gin" | "run" | "finetune" | "adopt":
             from metamon_ext.cli.metamon import FUNCTIONS as functions
-    return functions[command]
-
-
-def _register(command: str, commands: Any) -> None:
-    """Import the module of a command and let it add its parser."""
-    import metamon_ext.wiring  # noqa: F401
-
-    match command:
-        case "quickstart":
-            from metamon_ext.cli.quickstart import add_parsers
-        case "train":
-            from metamon_ext.cli.train import add_parsers
         case "play":
-            from metamon_ext.cli.play import add_parsers
+            from metamon_ext.cli.play import FUNCTIONS as functions
+        case "train":
+            from metamon_ext.cli.train import FUNCTIONS as functions
+        case "quickstart":
+            from metamon_ext.cli.quickstart import FUNCTIONS as functions
         case "generate_selfplay_data":
-            from metamon_ext.cli.generate import add_parsers
+            from metamon_ext.cli.generate import FUNCTIONS as functions
         case "gate":
-            from metamon_ext.cli.gate import add_parsers
+            from metamon_ext.cli.gate import FUNCTIONS as functions
         case "self_play_tournament":
-            from metamon_ext.cli.tournament import add_parsers
-    add_parsers(commands)
-    commands.choices[command].description = COMMANDS[command]
-
-
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The parser of one command, or else a parser that knows the names of all of them."""
-    parser = argparse.ArgumentParser(prog="metamon-ext", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    if command is not None:
-        _register(command, commands)
-    else:
-        for name, text in COMMANDS.items():
-            commands.add_parser(name, help=text)
-    return parser
+            from metamon_ext.cli.tournament import FUNCTIONS as functions
+    return functions[command]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -167,10 +124,8 @@ def run(argv: list[str]) -> int:
         _need_text(argument)
     prog = "metamon-ext"
     name, *words = _choose(prog, DESCRIPTION, COMMANDS, argv)
-    if name not in CONVERTED:
-        args = build_parser(name).parse_args([name, *words])
-        exit_code: int = args.run(args)
-        return exit_code
+    if name == "self_play_tournament" and "--list_models" in words:
+        name, words = "models", [word for word in words if word != "--list_models"]
     command, description = find_command(name), COMMANDS[name]
     prog += f" {name}"
     if isinstance(command, Mapping):

@@ -27,15 +27,16 @@ Workers = Annotated[int, tyro.conf.arg(help="processes")]
 WORKERS = default_workers()
 Json = Annotated[bool, tyro.conf.arg(name="json", help="print one line of JSON")]
 
-ALIASES = {
-    "--battles": "--num_battles",
-    "--total_battles": "--num_battles",
-    "--max_battles": "--num_battles",
-    "--battles_per_matchup": "--num_battles",
-    "--teams": "--team_set",
-    "--num_workers": "--workers",
-}
-"""Names that flags had, or have in Metamon -> their names here."""
+Resume = Annotated[
+    bool, tyro.conf.arg(name="resume", help="fail if --output_dir has no run to resume")
+]
+
+SYNONYMS = (
+    ("num_battles", "battles", "total_battles", "max_battles", "battles_per_matchup"),
+    ("team_set", "teams"),
+    ("workers", "num_workers"),
+)
+"""Names of a flag, the preferred one first. A command takes all of them for the one it has."""
 KINDS = {"INT": "a whole number", "FLOAT": "a number"}
 REPEATABLE = "--gin"
 """A flag that may be given several times."""
@@ -82,7 +83,7 @@ def _names(command: Command) -> list[str]:
 
 
 def _canonical(argv: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The words with today's names of flags, and one REPEATABLE flag with all its values."""
+    """The words with the command's own names of flags, and one REPEATABLE with all its values."""
     words: list[str] = []
     repeated: list[str] = []
     rest = iter(argv)
@@ -94,8 +95,9 @@ def _canonical(argv: Sequence[str], names: Sequence[str]) -> list[str]:
         if flag == REPEATABLE:
             repeated += [value] if equals else [next(rest, "")]
             continue
-        name = "--" + flag[2:].replace("-", "_") if flag.startswith("--") else flag
-        words.append((flag if name in names else ALIASES.get(name, flag)) + equals + value)
+        same = next((group for group in SYNONYMS if flag[2:].replace("-", "_") in group), ())
+        known = [f"--{name}" for name in same if f"--{name}" in names]
+        words.append((known[0] if flag.startswith("--") and known else flag) + equals + value)
     return [REPEATABLE, *repeated, *words] if repeated else words
 
 

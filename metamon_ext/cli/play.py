@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from metamon_ext.arena.play import say_unfinished
-from metamon_ext.arguments import add_seat_arguments, fill, positive
+from metamon_ext.cli.flags import Functions, Json
 from metamon_ext.terminal import print_json
 from metamon_ext.workflows.play import PlayConfig, play
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext play`."""
-    parser = commands.add_parser("play")
-    parser.add_argument("--p1", required=True, help="a policy: see `metamon-ext models`")
-    parser.add_argument("--p2", required=True)
-    parser.add_argument("--battles", type=positive, default=100)
-    add_seat_arguments(parser)
-    parser.add_argument(
-        "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
-    )
-    parser.add_argument("--pairs", action="store_true", help="play in mirrored pairs")
-    parser.add_argument(
-        "--turn_limit", type=positive, default=1000, help="a longer battle ends as unfinished"
-    )
-    parser.add_argument("--save_trajectories_to", type=Path)
-    parser.add_argument("--output_dir", type=Path, help="keep every result in results.sqlite there")
-    parser.add_argument("--resume", action="store_true", help="play only what --output_dir lacks")
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
+def play_command(config: PlayConfig, as_json: Json = False) -> int:
     """Exit code 1 if an error has left battles unfinished: with --resume they are played again."""
-    played = play(fill(PlayConfig, args))
-    if args.json:
+    played = play(config)
+    if as_json:
         print_json(played.summary)
     else:
         summary = played.summary
         print(
-            f"{args.p1} {summary['p1_wins']} - {summary['p2_wins']} {args.p2}"
+            f"{config.p1} {summary['p1_wins']} - {summary['p2_wins']} {config.p2}"
             f"  (ties {summary['ties']}, unfinished {summary['unfinished']})\n"
             f"{played.played} battles in {summary['seconds']:.1f} s: "
             f"{summary['battles_per_second']} battles/s, "
             f"{summary['decisions_per_second']:.0f} decisions/s; digest {summary['digest']}"
         )
     return say_unfinished(played.results)
+
+
+FUNCTIONS: Functions = {"play": play_command}

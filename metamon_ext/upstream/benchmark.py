@@ -22,7 +22,6 @@ from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.errors import UserError
-from metamon_ext.settings import check_at_least
 from metamon_ext.upstream.evaluate import AT_ONCE
 
 if TYPE_CHECKING:
@@ -48,11 +47,6 @@ class ModelBenchmarkConfig(BattleConfig):
     num_battles: int = 100
     parallel_actors: int = 5
     rounds: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        names = ("num_battles", "parallel_actors", "rounds")
-        check_at_least(1, **{name: getattr(self, name) for name in names})
 
 
 def benchmark_model(config: ModelBenchmarkConfig) -> dict[str, Any]:

@@ -76,11 +76,15 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         check_run_name(self.run_name)
-        names = ("epochs", "steps_per_epoch", "batch_size_per_gpu", "grad_accum", "ckpt_interval")
-        check_at_least(1, **{name: getattr(self, name) for name in names})
-        names = ("finetune_from_checkpoint", "dloader_workers", "replay_weight")
-        check_at_least(0, **{name: getattr(self, name) for name in names})
-        check_at_least(0, custom_replay_weight=self.custom_replay_weight)
+        counts = ("epochs", "steps_per_epoch", "batch_size_per_gpu", "grad_accum", "ckpt_interval")
+        check_at_least(1, **{name: getattr(self, name) for name in counts})
+        check_at_least(
+            0,
+            finetune_from_checkpoint=self.finetune_from_checkpoint,
+            dloader_workers=self.dloader_workers,
+            replay_weight=self.replay_weight,
+            custom_replay_weight=self.custom_replay_weight,
+        )
         for weight in self.self_play_weights or ():
             check_at_least(0, self_play_weights=weight)
         for weight in self.cached_weights or ():

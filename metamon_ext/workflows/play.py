@@ -24,7 +24,8 @@ class PlayConfig(BattleConfig):
     """Settings of `play`, beside those of every workflow that plays battles.
 
     Attributes:
-        p1, p2: policies, e.g. `simple_heuristics?epsilon=0.1`, a run's path, or `module:Class`.
+        p1: a policy, e.g. `simple_heuristics?epsilon=0.1`, a run's path, or `module:Class`.
+        p2: the other policy.
         battles: how many.
         teams: a folder of Showdown exports, a team set, or `sample` (ours).
         pairs: play in mirrored pairs: same teams and seeds, seats swapped.

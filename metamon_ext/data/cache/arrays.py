@@ -30,11 +30,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from metamon_ext.arguments import split_options
 from metamon_ext.data.cache.files import Stamp
 from metamon_ext.data.trajectory import Trajectory
 from metamon_ext.errors import UserError
 from metamon_ext.files import whole_file
+from metamon_ext.settings import split_options
 
 VERSION = 2
 HEADER, ROWS, INDEX_FILE = "header", "rows.bin", "index.bin"

@@ -18,10 +18,10 @@ import gin
 import torch
 
 from metamon_ext.arena.schedule import derive
-from metamon_ext.arguments import check_seed
 from metamon_ext.errors import RunStopped, UserError, in_one_line
 from metamon_ext.files import lock_folder, whole_file
 from metamon_ext.learning.losses import discounted_returns
+from metamon_ext.settings import check_seed
 from metamon_ext.spaces.reward_functions import make_reward
 from metamon_ext.training.lite.checkpoint import (
     CHECKPOINT,
