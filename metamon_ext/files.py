@@ -25,7 +25,7 @@ LOCK = ".lock"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that is renamed to it if the block ends well.
 
     Otherwise it is removed. A killed process leaves at most a hidden `.tmp` file.
@@ -40,7 +40,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Indented JSON, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(to_json(content, indented=True))
 
 

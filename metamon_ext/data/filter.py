@@ -21,7 +21,7 @@ from metamon_ext.data.trajectory import (
     trajectory_files,
 )
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.files import lock_folder, whole_file, write_json
+from metamon_ext.files import atomic_write, lock_folder, write_json
 from metamon_ext.settings import check_at_least, check_seed
 
 
@@ -216,7 +216,7 @@ def _refuse_strangers(output_dir: Path, kept: Container[Path]) -> None:
 
 
 def _place(path: Path, target: Path) -> None:
-    with whole_file(target) as temporary:
+    with atomic_write(target) as temporary:
         try:
             os.link(path.resolve(), temporary)  # the file itself, not a symbolic link to it
         except OSError:  # another file system, or one without hard links

@@ -14,7 +14,7 @@ import orjson
 from metamon_ext.data.judge import Verdict
 from metamon_ext.data.trajectory import QUARANTINED
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.files import lock_folder, whole_file
+from metamon_ext.files import atomic_write, lock_folder
 
 
 class Quarantine:
@@ -80,7 +80,7 @@ class Quarantine:
         if not self._listed:
             return
         try:
-            with whole_file(self.folder / QUARANTINED) as temporary:
+            with atomic_write(self.folder / QUARANTINED) as temporary:
                 temporary.write_bytes(b"".join(self._listed))
         except OSError as error:
             raise cannot_write(self.folder / QUARANTINED, error) from None

@@ -24,7 +24,7 @@ import lz4.frame
 import orjson
 
 from metamon_ext.errors import UserError
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 from metamon_ext.walk import Walk
 
 BLANK_ACTION = -1
@@ -193,7 +193,7 @@ def write_trajectory(
     data = orjson.dumps({"states": states, "actions": actions})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / filename
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(lz4.frame.compress(data, content_checksum=True))
     return path
 

@@ -22,7 +22,7 @@ from metamon_ext.data.trajectory import (
     parse_json,
 )
 from metamon_ext.errors import RunStopped, UserError, cannot_write
-from metamon_ext.files import lock_folder, to_json, whole_file
+from metamon_ext.files import atomic_write, lock_folder, to_json
 from metamon_ext.settings import check_at_least, check_seed, default_workers
 from metamon_ext.terminal import track
 from metamon_ext.upstream.replay_parser import (
@@ -132,7 +132,7 @@ def parse_replays(config: ParseReplaysConfig, show_progress: bool = False) -> Su
             )
             for outcome in track(outcomes, "parsing", show=show_progress):
                 journal.add(outcome)
-            with whole_file(output_dir / PARSE_FAILURES) as temporary:
+            with atomic_write(output_dir / PARSE_FAILURES) as temporary:
                 temporary.write_bytes(journal.summary.table().encode(errors="replace"))
             journal.summary.notes = notes
             return journal.summary

@@ -26,7 +26,7 @@ import orjson
 from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.data.replays.raw import RawReplay
 from metamon_ext.errors import UserError
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 
 NOISE = re.compile(r"\x1b\[[0-9;]*m| at 0x[0-9a-f]+")
 """In Metamon's messages: colours, and addresses that are others in each run."""
@@ -155,7 +155,7 @@ def parse(job: Job) -> Outcome:
         for file in files:
             target = output_dir / job.replay.format / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(target) as temporary:
+            with atomic_write(target) as temporary:
                 temporary.write_bytes(file.read_bytes())
     detail = " ".join(NOISE.sub("", detail).split())[:300]
     return Outcome(job.name, job.id, len(files), cause, detail)

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from metamon_ext.data.cache.files import Stamp
 from metamon_ext.data.trajectory import Trajectory
 from metamon_ext.errors import UserError
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 from metamon_ext.settings import split_options
 
 VERSION = 2
@@ -159,7 +159,7 @@ class Header:
             raise UserError(f"{folder}: a damaged header (its rows are others); delete the cache")
 
     def write(self, folder: Path) -> None:
-        with whole_file(folder / HEADER) as temporary, open(temporary, "wb") as file:
+        with atomic_write(folder / HEADER) as temporary, open(temporary, "wb") as file:
             file.write(orjson.dumps(self))
             file.flush()
             os.fsync(file.fileno())

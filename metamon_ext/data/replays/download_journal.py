@@ -14,7 +14,7 @@ from metamon_ext.data.audit import PROBE
 from metamon_ext.data.audit_report import AuditReport, placeholder_words
 from metamon_ext.database import connect
 from metamon_ext.errors import RunStopped, UserError
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 
 JOURNAL = ".download.sqlite"
 COMMIT_EVERY = 200
@@ -84,7 +84,7 @@ class Journal:
         elif not reason:
             path = self.output_dir / result.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as temporary:
+            with atomic_write(path) as temporary:
                 temporary.write_bytes(result.data)
             self._database.execute("INSERT INTO kept VALUES (?)", (result.path.stem,))
         self.report.count(f"{result.where}: {detail}", reason or None)
