@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.data.cache.arrays import INDEX, INDEX_FILE, NAMES, ROWS, Cache, CacheFilter, Header
+from metamon_ext.data.cache.arrays import INDEX, INDEX_FILE, NAMES, ROWS, Cache, Header
 from metamon_ext.data.cache.build import build
 from metamon_ext.data.cache.comparison import Comparison
-from metamon_ext.data.cache.source import LOOKED_AT, refuse_vanished, scan
+from metamon_ext.data.cache.filter import CacheFilter
+from metamon_ext.data.cache.source import CHECKED, check_removed, scan
 from metamon_ext.errors import UserError
 from metamon_ext.settings import check_at_least, default_workers
 from metamon_ext.workflows.featurizers import LITE_SPACE, featurizer_class
@@ -189,8 +190,8 @@ def open_and_tell(folder: str) -> None:
     """Open a cache as for training, filter it, draw from it; print what that took."""
     began = time.perf_counter()
     cache = Cache(Path(folder))
-    refuse_vanished(cache, scan(Path(cache.header.source), cache.header.folders))
-    for i in range(0, len(cache), -(-len(cache) // LOOKED_AT)):
+    check_removed(cache, scan(Path(cache.header.source), cache.header.folders))
+    for i in range(0, len(cache), -(-len(cache) // CHECKED)):
         cache.path(i)  # its time stamp would be asked for
     opened = time.perf_counter()
     chosen = CacheFilter(min_rating=1500, formats=("gen1ou",)).select(cache)

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.table import Table
 
 from metamon_ext.cli.flags import WORKERS, Functions, Json, Positional, Workers
-from metamon_ext.data.audit_report import placeholder_words, print_reasons
-from metamon_ext.data.replays.pokechamp import Wanted
+from metamon_ext.data.audit_report import placeholder_message, print_reasons
+from metamon_ext.data.replays.pokechamp import DownloadFilter
 from metamon_ext.data.replays.pokechamp import download as pokechamp
 from metamon_ext.data.trajectory import PARSE_FAILURES
 from metamon_ext.errors import RunStopped
@@ -46,7 +46,7 @@ def download(
 
 def download_pokechamp(
     output_dir: Path,
-    wanted: Wanted,
+    wanted: DownloadFilter,
     max_games: int | None = None,
     workers: Workers = WORKERS,
     source: Path | None = None,
@@ -63,7 +63,7 @@ def download_pokechamp(
     """
     report = pokechamp(output_dir, wanted, max_games, source, workers, revision, True)
     if report.placeholders:
-        raise RunStopped(placeholder_words(report.files))
+        raise RunStopped(placeholder_message(report.files))
     if as_json:
         counts = {"read": report.files, "kept": report.usable_files, "dropped": report.reasons}
         print_json(counts | {"notes": report.to_dict()["notes"]})

@@ -1,20 +1,21 @@
-"""Checks of Metamon, AMAGO and poke-env, and of the traps that lie between them."""
+"""Checks of Metamon, AMAGO and poke-env, and of known traps between them."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from metamon_ext.doctor.environment import Check, Environment
+from metamon_ext.doctor.environment import CheckFunction, Environment, Finding, check
 from metamon_ext.errors import UserError
 from metamon_ext.walk import Walk
 
 METAMON = "1.5.1"
 AMAGO = {"1.5.1": "3.1.2", "1.6.0": "3.4.0"}
-"""Metamon -> the one version of AMAGO that it takes."""
+"""Version of Metamon -> the only version of AMAGO that it accepts."""
 POKE_ENV_FORK = "0.8.3.2"
 POKE_ENV_STOCK = "0.16.1"
 SHOWDOWN_COMMIT = "5e614659559a611206118dd62e02e1a6d4d643d7"
@@ -28,6 +29,10 @@ INSTALL_FORK = (
     f'pip install "poke-env @ {_GITHUB}/poke-env.git@3b11ebf282ac79d2e5eb8739ebdc83ed31d5c320"'
 )
 EVS = "EVs: 252 HP / 252 Atk / 252 Def / 252 SpA / 252 SpD / 252 Spe"
+ALWAYS: list[CheckFunction] = []
+WITH_METAMON: list[CheckFunction] = []
+always = partial(check, checks=ALWAYS)
+with_metamon = partial(check, checks=WITH_METAMON)
 
 
 def check_metamon(env: Environment) -> Check:
@@ -208,14 +213,3 @@ def _lacks_evs(file: Path) -> bool:
     blocks = re.split(r"\n\s*\n", file.read_text(encoding="utf-8", errors="replace").strip())
     return any("EVs:" not in block for block in blocks if "\n- " in f"\n{block}")
 
-
-ALWAYS = (check_shadows, check_metamon, check_poke_env)
-WITH_METAMON = (
-    check_metamon_data,
-    check_amago,
-    check_cache_dir,
-    check_reward_flag,
-    check_battle_loop,
-    check_metamon_server,
-    check_old_teams,
-)

@@ -14,7 +14,8 @@ import orjson
 
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.replays.raw import read_replay
-from metamon_ext.data.replays.sources import Record, data_files, records
+from metamon_ext.data.replays.readers import Record
+from metamon_ext.data.replays.sources import data_files, records
 from metamon_ext.data.trajectory import (
     PARSE_FAILURES,
     PARSE_JOURNAL,
@@ -128,7 +129,7 @@ def parse_replays(config: ParseReplaysConfig, show_progress: bool = False) -> Su
                 config.batch_size,
                 start_worker,
                 start,
-                apart=True,
+                force_processes=True,
             )
             for outcome in track(outcomes, "parsing", show=show_progress):
                 journal.add(outcome)

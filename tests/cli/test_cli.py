@@ -122,9 +122,9 @@ def test_a_missing_simulator_is_named(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    assert "cannot write" in refused(cli(*PLAY, "--output_dir", tmp_path / "file" / "run"))
+    assert "Cannot write" in refused(cli(*PLAY, "--output_dir", tmp_path / "file" / "run"))
     answer = cli(*PLAY, "--save_trajectories_to", tmp_path / "file" / "run")
-    assert "cannot write" in refused(answer)
+    assert "Cannot write" in refused(answer)
 
 
 def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_trajectories_on_a_full_disk_stop_the_run_in_one_line(tmp_path: Path) ->
     command = cli_command([*PLAY, "--save_trajectories_to", tmp_path])
     full = on_a_full_disk(command, 2_000)
     said = refused(full, exit_code=1)
-    assert f"cannot write {tmp_path / 'gen1ou'}" in said and "make room" in said
+    assert f"Cannot write {tmp_path / 'gen1ou'}" in said and "Free disk space" in said
     assert list(tmp_path.rglob("*.*")) == []
 
 

@@ -22,8 +22,8 @@ from metamon_ext.data.filter import (
     filter_trajectories,
     surplus_outcomes,
 )
-from metamon_ext.data.judge import REASONS
 from metamon_ext.data.trajectory import write_trajectory
+from metamon_ext.data.validation import REASONS
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.files import LOCK
 from tests.support.states import make_battle, make_name, write_battle
@@ -116,7 +116,7 @@ def test_two_files_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None
 def test_an_output_of_other_rules_is_refused(tmp_path: Path, source: Path) -> None:
     filter_trajectories(source, tmp_path / "out")
     before = tree(tmp_path / "out")
-    with pytest.raises(UserError, match="holds 2 trajectories that this run would not put there"):
+    with pytest.raises(UserError, match="has 2 other trajectories"):
         filter_trajectories(source, tmp_path / "out", FilterRules(min_decisions=3))
     assert tree(tmp_path / "out") == before
 
@@ -127,8 +127,8 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path: Path, source: Path) 
     for input_dir, output_dir, message in [
         (tmp_path / "nowhere", tmp_path / "out", "nowhere: No such file"),
         (tmp_path / "empty", tmp_path / "out", "no .json.lz4 or .json file"),
-        (source, source, "lie in each other"),
-        (source, source / "out", "lie in each other"),
+        (source, source, "overlap"),
+        (source, source / "out", "overlap"),
         (source, tmp_path / "file", "file: Not a directory"),
         (source, tmp_path / "file" / "out", "out: Not a directory"),
     ]:
@@ -136,9 +136,9 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path: Path, source: Path) 
             filter_trajectories(input_dir, output_dir)
         assert "\n" not in str(caught.value)
     for rate in (-0.1, 1.1, float("nan")):
-        with pytest.raises(UserError, match=r"max_invalid_rate .* is a share from 0 to 1"):
+        with pytest.raises(UserError, match=r"max_invalid_rate must be from 0 to 1"):
             FilterRules(max_invalid_rate=rate)
-    with pytest.raises(UserError, match="nothing could be kept"):
+    with pytest.raises(UserError, match="must not be below min_decisions"):
         FilterRules(min_decisions=5, max_decisions=4)
 
 
@@ -150,7 +150,7 @@ def test_a_full_disk_is_reported_and_leaves_whole_files(
 
     monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(RunStopped, match=r"cannot write .*out: No space left on device; make room"):
+    with pytest.raises(RunStopped, match=r"Cannot write .*out: No space left on device\. Free"):
         filter_trajectories(source, tmp_path / "out")
     assert tree(tmp_path / "out") == {}
     monkeypatch.undo()

@@ -165,7 +165,7 @@ def test_the_same_battles_make_the_same_files(tournament: Path) -> None:
         (["--initial_rating", "high"], "--initial_rating must be a number, not 'high'."),
         (["--output_prefix", "folder/"], "is a folder: add a name to it"),
         (["--output_prefix", ""], "is a folder: add a name to it"),
-        (["--output_prefix", "results.sqlite/x"], "cannot write"),
+        (["--output_prefix", "results.sqlite/x"], "Cannot write"),
     ],
 )
 def test_bad_input_is_refused(
@@ -233,7 +233,7 @@ def test_what_may_not_be_read_is_named(
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", closed)
-        assert "results.sqlite cannot be read: unable to open" in refused(capsys, tournament)
+        assert "results.sqlite: unable to open" in refused(capsys, tournament)
 
     def forbidden(path: Path) -> bool:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))

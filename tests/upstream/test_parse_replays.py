@@ -187,7 +187,7 @@ def test_a_finished_run_does_nothing_more_and_other_guesses_need_another_folder(
     assert json.loads(answer.stdout)["trajectories"] == len(before)
     assert before == {path: path.stat().st_mtime_ns for path in trajectory_files(parsed / "gen1ou")}
     answer = parse(cache, command(raw, parsed, "--seed", 1))
-    assert answer.returncode == 2 and "use another folder" in answer.stderr
+    assert answer.returncode == 2 and "Choose another folder" in answer.stderr
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input(
     (tmp_path / "file").touch()
     answer = parse(cache, command(raw, tmp_path / "file" / "out"))
     assert answer.returncode == 2
-    said = f"cannot write {tmp_path}/file/out: Not a directory; name another folder"
+    said = f"Cannot write {tmp_path}/file/out: Not a directory. Choose another folder."
     assert answer.stderr == f"metamon-ext: {said}\n"
 
 

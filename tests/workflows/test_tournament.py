@@ -212,7 +212,7 @@ def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
     command = cli_command(tournament(tmp_path, "--battles_per_matchup", 40))
     full = on_a_full_disk(command, 28_000)
     assert full.returncode == 1, full.stderr
-    assert len(full.stderr.splitlines()) == 1 and "cannot write" in full.stderr
+    assert len(full.stderr.splitlines()) == 1 and "Cannot write" in full.stderr
     held = count(tmp_path)
     assert 0 < held < 120
     assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0

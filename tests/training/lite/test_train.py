@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="Not a directory; name another folder"):
+    with pytest.raises(UserError, match=r"Not a directory\. Choose another folder"):
         run("file/run", 1)
 
     def full(*_: object) -> None:
