@@ -50,14 +50,14 @@ def doctor(comprehensive: bool = False, as_json: Json = False) -> int:
 
 
 def print_table(checks: Sequence[Check]) -> None:
-    """One line a check; the cure where something is wrong."""
+    """Print one line a check, with the fix for every problem."""
     ill = [check for check in checks if check.status in ("note", "warning", "broken")]
     table = Table()
-    for column in ("check", "", "found", *(["cure"] if ill else [])):
+    for column in ("check", "", "found", *(["fix"] if ill else [])):
         table.add_column(column, overflow="fold")
     for check in checks:
-        cure = [check.cure if check in ill else ""] if ill else []
-        table.add_row(check.name, Text(check.status, COLORS[check.status]), check.found, *cure)
+        fix = [check.fix if check in ill else ""] if ill else []
+        table.add_row(check.name, Text(check.status, COLORS[check.status]), check.found, *fix)
     console().print(table)
     count = Counter(check.status for check in checks)
     print(f"{count['broken']} broken, {count['warning']} warnings")

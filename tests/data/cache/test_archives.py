@@ -120,9 +120,7 @@ class TestRefused:
 
     def test_an_archive_that_is_gone(self, source: Path, folder: Path, use: object) -> None:
         (source / "gen1ou.tar").unlink()
-        with pytest.raises(
-            UserError, match=r"6 of its source files are missing, such as gen1ou\.tar"
-        ):
+        with pytest.raises(UserError, match=r"6 of its .* missing, such as gen1ou\.tar//gen1ou"):
             use(folder, Plain())  # type: ignore[operator]
 
     def test_an_archive_without_some_of_its_files(
