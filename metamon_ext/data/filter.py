@@ -128,19 +128,7 @@ def filter_trajectories(
     with nullcontext() if dry_run else lock_folder(output_dir):
         report = AuditReport(notes=files.notes)
         results = validate_all(paths, workers, show_progress, len(paths), validate_trajectory_file)
-        kept: dict[Path, ValidationResult] = {}
-        unrecorded = 0
-        for result in results:
-            record = record_of(result.path) if record_of and result.reason is None else None
-            unrecorded += record is None and result.reason is None
-            result = rules.apply(result, record)
-            target = output_dir / result.format / result.path.name
-            if result.reason is None and target in kept:
-                result = replace(result, reason="same_name", detail=f"as {kept[target].path}")
-            if result.reason is None:
-                kept[target] = result
-            else:
-                report.add(result)
+        kept, unrecorded = _keep(results, rules, record_of, output_dir, report)
         for target in surplus_outcomes(kept, balance_seed) if balance_seed is not None else ():
             detail = f"a {kept[target].outcome} without a counterpart"
             report.add(replace(kept.pop(target), reason="surplus_outcome", detail=detail))
@@ -152,6 +140,30 @@ def filter_trajectories(
         if not dry_run:
             _write(output_dir, kept, stats)
         return report, stats
+
+
+def _keep(
+    results: Iterable[ValidationResult],
+    rules: FilterRules,
+    record_of: RecordOf | None,
+    output_dir: Path,
+    report: AuditReport,
+) -> tuple[dict[Path, ValidationResult], int]:
+    """Target -> valid file, and how many valid files have no record. Counts the other files."""
+    kept: dict[Path, ValidationResult] = {}
+    unrecorded = 0
+    for result in results:
+        record = record_of(result.path) if record_of and result.reason is None else None
+        unrecorded += record is None and result.reason is None
+        result = rules.apply(result, record)
+        target = output_dir / result.format / result.path.name
+        if result.reason is None and target in kept:
+            result = replace(result, reason="same_name", detail=f"as {kept[target].path}")
+        if result.reason is None:
+            kept[target] = result
+        else:
+            report.add(result)
+    return kept, unrecorded
 
 
 def surplus_outcomes(files: Iterable[Path], seed: int) -> list[Path]:

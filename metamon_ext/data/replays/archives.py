@@ -73,14 +73,13 @@ def archive_members(file: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _headers(file: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    with (
-        open_unpacked(file) as stream,
-        tarfile.open(fileobj=_BoundedReads(stream), mode="r:") as archive,
-    ):  # type: ignore[call-overload]
-        while (member := archive.next()) is not None:
-            archive.members = []  # tarfile would keep them all in memory
-            if member.isreg():
-                yield archive, member
+    with open_unpacked(file) as stream:
+        bounded: Any = _BoundedReads(stream)
+        with tarfile.open(fileobj=bounded, mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                archive.members = []  # tarfile would keep them all in memory
+                if member.isreg():
+                    yield archive, member
 
 
 class _BoundedReads:

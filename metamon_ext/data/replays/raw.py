@@ -8,7 +8,7 @@ lines in `text`, and `battle_id`, `gamemode`, `month_year` and `elo` instead of 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,44 @@ class RawReplay:
         return root / self.format[:4] / self.format[4:] / f"{self.id}.json"
 
 
+@dataclass
+class _Log:
+    """What is read of a log. `names` and `ratings` are by seat."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    ratings: dict[str, int] = field(default_factory=dict)
+    winner: str = ""
+    tie: bool = False
+    turns: int = 0
+    tier: str = ""
+    time: str = ""
+    chats: bool = False
+
+    @classmethod
+    def parse(cls, log: str) -> _Log:
+        parsed = cls()
+        for kind, rest in _LINE.findall(log):
+            if kind == "turn":
+                parsed.turns += 1
+            elif kind == "player":
+                seat, name, *others = (part.strip() for part in (rest + "||||").split("|"))
+                if seat in ("p1", "p2") and name:  # without a name: the player left
+                    parsed.names[seat] = name
+                    if others[1].isascii() and others[1].isdecimal():
+                        parsed.ratings[seat] = int(others[1][:9])
+            elif kind == "win":
+                parsed.winner = rest.strip()
+            elif kind == "tie":
+                parsed.tie = True
+            elif kind == "tier":
+                parsed.tier = _plain(rest)
+            elif kind == "t:":
+                parsed.time = parsed.time or rest
+            else:
+                parsed.chats = True
+        return parsed
+
+
 def is_replay(content: dict[str, Any]) -> bool:
     """Whether this JSON is a replay, valid or not, rather than a trajectory."""
     return not content.keys() & {"states", "actions"} and bool(content.keys() & {"log", "text"})
@@ -89,27 +127,8 @@ def read_replay(where: Path, content: dict[str, Any]) -> RawReplay:
         raise TrajectoryError(where, "empty_log", "the log is empty")
 
     log = log.replace("\r\n", "\n")
-    names, ratings = {}, {}
-    winner, tie, turns, tier, time, chats = "", False, 0, "", None, False
-    for kind, rest in _LINE.findall(log):
-        if kind == "turn":
-            turns += 1
-        elif kind == "player":
-            seat, name, *others = (field.strip() for field in (rest + "||||").split("|"))
-            if seat in ("p1", "p2") and name:  # without a name: the player left
-                names[seat] = name
-                if others[1].isascii() and others[1].isdecimal():
-                    ratings[seat] = int(others[1][:9])
-        elif kind == "win":
-            winner = rest.strip()
-        elif kind == "tie":
-            tie = True
-        elif kind == "tier":
-            tier = _plain(rest)
-        elif kind == "t:":
-            time = time or rest
-        else:
-            chats = True
+    parsed = _Log.parse(log)
+    names, winner = parsed.names, parsed.winner
 
     def invalid(reason: str, detail: str) -> TrajectoryError:
         return TrajectoryError(where, reason, detail)
@@ -117,29 +136,30 @@ def read_replay(where: Path, content: dict[str, Any]) -> RawReplay:
     # Metamon's parser finds the winner by the letters and digits of the name.
     if len({re.sub(r"[\W_]", "", name).lower() for name in names.values()}) != 2:
         raise invalid("no_players", "the log does not name two players")
-    if not turns:
+    if not parsed.turns:
         raise invalid("no_turns", "the log has no turn")
     if not winner:
-        raise invalid("no_winner", "a tie" if tie else "the log ends before a player won")
+        raise invalid("no_winner", "a tie" if parsed.tie else "the log ends before a player won")
     if winner not in names.values():
         raise invalid("no_winner", f"the winner {winner!r} is neither of the players")
     recorded = content.get("winner")
     if isinstance(recorded, str) and recorded not in ("", "p1", "p2", winner):
         raise invalid("contradicts_outcome", f"the record says {recorded!r}, the log {winner!r}")
 
-    battle_format, battle_id = _format(content, tier), _id(content)
+    battle_format, battle_id = _format(content, parsed.tier), _id(content)
     if not battle_format:
         raise invalid("no_format", "neither the record nor the log names a format")
-    if tier.startswith("gen") and tier != battle_format:
-        raise invalid("format_mismatch", f"the record says {battle_format}, the log {tier}")
+    if parsed.tier.startswith("gen") and parsed.tier != battle_format:
+        detail = f"the record says {battle_format}, the log {parsed.tier}"
+        raise invalid("format_mismatch", detail)
     if not battle_id:
         raise invalid("no_id", "the record has no id, by which its files would be named")
     if battle_format not in battle_id.lower():  # as the loader of trajectories requires
         battle_id = f"{battle_format}-{battle_id}"
-    date = _date(content, time)
+    date = _date(content, parsed.time)
     if date is None:
         raise invalid("no_date", "neither the record nor the log has a date")
-    rating = min(ratings.values(), default=None)
+    rating = min(parsed.ratings.values(), default=None)
     return RawReplay(
         id=battle_id,
         format=battle_format,
@@ -148,8 +168,8 @@ def read_replay(where: Path, content: dict[str, Any]) -> RawReplay:
         date=date,
         rating=_lowest_rating(content) if rating is None else rating,
         winner=winner,
-        turns=turns,
-        chats=chats,
+        turns=parsed.turns,
+        chats=parsed.chats,
     )
 
 
@@ -170,7 +190,7 @@ def _id(content: dict[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[-128:]
 
 
-def _date(content: dict[str, Any], time: str | None) -> datetime | None:
+def _date(content: dict[str, Any], time: str) -> datetime | None:
     for seconds in (content.get("uploadtime"), time):
         try:
             date = datetime.fromtimestamp(int(seconds), timezone.utc)  # type: ignore[arg-type]
