@@ -16,7 +16,8 @@ from metamon_ext.arena.teams import SAMPLE_TEAMS
 from metamon_ext.cli import main
 from metamon_ext.cli.models import FUNCTIONS
 from metamon_ext.errors import UserError
-from tests.conftest import ROOT, cli_command, on_a_full_disk
+from tests.conftest import ROOT, cli_command
+from tests.support.interruptions import on_a_full_disk
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 

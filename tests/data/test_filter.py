@@ -26,6 +26,7 @@ from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.data.validation import REASONS
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.files import LOCK
+from tests.support.interruptions import disk_full
 from tests.support.states import make_battle, make_name, write_battle
 
 
@@ -145,11 +146,8 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path: Path, source: Path) 
 def test_a_full_disk_is_reported_and_leaves_whole_files(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "link", full)
-    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr(os, "link", disk_full)
+    monkeypatch.setattr("shutil.copyfile", disk_full)
     with pytest.raises(RunStopped, match=r"Cannot write .*out: No space left on device\. Free"):
         filter_trajectories(source, tmp_path / "out")
     assert tree(tmp_path / "out") == {}

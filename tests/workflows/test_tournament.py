@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +21,8 @@ from metamon_ext.errors import UserError
 from metamon_ext.evaluation.exports import HEADER
 from metamon_ext.evaluation.games import games_of, tally
 from metamon_ext.workflows.tournament import pairings_of
-from tests.conftest import ROOT, cli_command, on_a_full_disk
+from tests.conftest import ROOT, cli_command
+from tests.support.interruptions import kill_when, on_a_full_disk
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 PLAYERS = ("simple_heuristics", "max_base_power", "random")
@@ -111,20 +109,8 @@ def kill_and_resume(folder: Path, battles: int, kills: int, rng: random.Random) 
     command = cli_command(tournament(folder, "--battles_per_matchup", battles))
     hits = 0
     for _ in range(kills):
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
         until = count(folder) + rng.randint(1, 12)
-        while process.poll() is None and count(folder) < until:
-            time.sleep(0.02)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            hits += 1
-        process.wait()
+        hits += kill_when(lambda enough=until: count(folder) >= enough, command).killed
     assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
     return hits
 

@@ -77,7 +77,7 @@ def _headers(file: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         bounded: Any = _BoundedReads(stream)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members = []  # tarfile would keep them all in memory
+                archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps them all
                 if member.isreg():
                     yield archive, member
 

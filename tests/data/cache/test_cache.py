@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import random
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,6 +43,7 @@ from metamon_ext.data.trajectory import (
 )
 from metamon_ext.errors import RunStopped, UserError
 from tests.conftest import ROOT
+from tests.support.interruptions import is_running, kill_when, small_disk, wait_until_ended
 from tests.support.states import make_battle, make_name, make_state, write_battle
 
 
@@ -371,19 +368,18 @@ def test_a_build_that_was_killed_goes_on_and_gives_the_same_bytes(
     build(source, whole, Plain())
     seen = []
     while True:
-        process = subprocess.Popen([sys.executable, "-c", KILLED, source, killed], cwd=ROOT)
         until = (seen[-1] if seen else 0) + 25
-        while process.poll() is None and trajectories(killed) < until:
-            time.sleep(0.005)
-        if process.poll() is not None:
+        ended = kill_when(
+            lambda enough=until: trajectories(killed) >= enough,
+            [sys.executable, "-c", KILLED, source, killed],
+        )
+        if not ended.killed:
             break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
         seen.append(trajectories(killed))
         with open(killed / ROWS, "ab") as file:  # as if it had been in the middle of a row
             file.write(b"half a r")
         assert len(Cache(killed)) == seen[-1]
-    assert process.returncode == 0
+    assert ended.returncode == 0
     assert len(seen) >= 2
     assert contents(killed) == contents(whole)
 
@@ -408,18 +404,7 @@ def test_workers_end_with_the_process_that_was_killed(tmp_path: Path) -> None:
         workers = [int(word) for word in process.stdout.readline().split()]
         process.kill()
     assert len(workers) == 2
-    until = time.monotonic() + 120
-    while any(map(is_running, workers)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not any(map(is_running, workers))
-
-
-def is_running(pid: int) -> bool:
-    """Not a zombie, which nobody may be there to bury."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_until_ended(lambda: any(map(is_running, workers)))
 
 
 def trajectories(folder: Path) -> int:
@@ -440,17 +425,6 @@ def test_a_second_build_at_the_same_time_is_refused(source: Path, tmp_path: Path
 
     assert build(source, folder, Meddling()).added == 20
     assert build(source, folder, Plain()).added == 0
-
-
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond a size: writing fails as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("committed_before", [False, True])

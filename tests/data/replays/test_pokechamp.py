@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +17,7 @@ from metamon_ext.cli import main
 from metamon_ext.data.audit import audit
 from metamon_ext.data.replays.pokechamp import DownloadFilter, download
 from metamon_ext.errors import RunStopped, UserError
+from tests.support.interruptions import disk_full, kill_when
 from tests.support.replays import (
     PLACEHOLDER,
     make_log,
@@ -105,16 +103,12 @@ def test_a_killed_download_goes_on_with_nothing_lost_and_nothing_twice(tmp_path:
     command = [sys.executable, "-c", SLOW, *map(str, command)]
     kills = 0
     for _ in range(30):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        start = len(tree(tmp_path / "out"))
-        while process.poll() is None and len(tree(tmp_path / "out")) < start + 300:
-            time.sleep(0.005)
-        if process.poll() is not None:
+        until = len(tree(tmp_path / "out")) + 300
+        ended = kill_when(lambda enough=until: len(tree(tmp_path / "out")) >= enough, command)
+        if not ended.killed:
             break
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
         kills += 1
-    answer = json.loads(process.communicate()[0])
+    answer = json.loads(ended.stdout)
     assert kills >= 2
     assert answer == {
         "read": 3020,
@@ -198,7 +192,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on_later(
 
     def full(path: Path, data: bytes) -> int:
         if len(tree(tmp_path / "out")) == 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            disk_full()
         return write_bytes(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", full)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from metamon_ext.training.lite.config import LITE_CONFIGS, read_gin_config
 from metamon_ext.training.lite.train import CONFIG, train
 from metamon_ext.training.lite.training_log import LOG
 from tests.conftest import ROOT
+from tests.support.interruptions import disk_full
 
 DATA = ROOT / "tests" / "data" / "arena" / "gen1ou"
 SMALL = [
@@ -202,10 +202,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     with pytest.raises(UserError, match=r"Not a directory\. Choose another folder"):
         run("file/run", 1)
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", disk_full)
     with pytest.raises(RunStopped, match="No space left on device; fix this, then add --resume"):
         run("run", 1)
 
