@@ -20,8 +20,8 @@ from metamon_ext.arena.executors.worker import WorkerSettings
 from metamon_ext.arena.play import prepare
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.teams import SAMPLE_TEAMS
-from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.errors import UserError
+from metamon_ext.upstream.catalog import require_metamon
 from metamon_ext.upstream.evaluate import AT_ONCE
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def benchmark_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     Either clock runs from the end of the first forward pass (it compiles, with Metamon; all workers
     have begun, with us) until so many battles have finished. The median round by ratio is reported.
     """
-    if not has_metamon():
-        raise UserError("Metamon is not installed here; run this in Metamon's environment")
+    require_metamon()
     need_server()
     rounds = [(arena_rate(config, n), metamons_rate(config)) for n in range(config.rounds)]
     ours, theirs = sorted(rounds, key=lambda pair: pair[0] / pair[1])[len(rounds) // 2]

@@ -16,10 +16,10 @@ from metamon_ext.arena.play import play_all, prepare
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
-from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import games_of, head_to_head
 from metamon_ext.settings import check_at_least, check_seed, default_workers
+from metamon_ext.upstream.catalog import require_metamon
 
 AT_ONCE = 32
 """Battles that one worker holds: half of them are in the simulator while it asks the model."""
@@ -127,8 +127,7 @@ def policy_name(
 
 def evaluate(config: EvaluateConfig) -> EvaluateResult:
     """Play a model against baselines. Raises UserError for bad input."""
-    if not has_metamon():
-        raise UserError("Metamon is not installed here; run this in Metamon's environment")
+    require_metamon()
     baselines = list(dict.fromkeys(config.baselines or EVAL_TYPES[config.eval_type]))
     for name in [*config.agents, *baselines]:
         PolicyRef.resolve(name)
