@@ -1,8 +1,8 @@
-"""SQLite files in any state: in use, left behind by a killed run, or damaged.
+"""SQLite files in any state: in use, left by a killed run, or corrupt.
 
-A run that is killed in the middle of a commit leaves a journal (`-journal` or `-wal`) beside its
-file. SQLite rolls that commit back as it opens the file, which needs write permission for the file
-and its folder.
+A run that is killed during a commit leaves a journal (`-journal` or `-wal`) next to its file.
+SQLite rolls that commit back when it opens the file. This needs write permission for the file and
+its folder.
 """
 
 from __future__ import annotations
@@ -23,25 +23,24 @@ from metamon_ext.errors import UserError, in_one_line
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds to wait for a file that another program has locked, once that has been said."""
+"""Seconds to wait for a locked file after the notice."""
 NOTICE_AFTER = 1.0
-"""Seconds to wait before: a run that writes locks its file for milliseconds at a time."""
+"""Seconds to wait before the notice. A running workflow locks its file for milliseconds."""
 JOURNALS = ("-journal", "-wal")
 
 
 class DatabaseLocked(UserError):
-    """A file was locked by another program for longer than `PATIENCE`."""
+    """Another program has locked a file for longer than `PATIENCE`."""
 
 
 def connect(path: Path, create: bool = False) -> sqlite3.Connection:
-    """Open a file that is there (or make one, with `create`), after rolling back what a killed run
-    left.
+    """Open an existing file, or a new one with `create`. Roll back what a killed run left.
 
     Raises:
-        DatabaseLocked: another program has locked it.
-        sqlite3.DatabaseError: it cannot be read, or is no SQLite file.
+        DatabaseLocked: Another program has locked the file.
+        sqlite3.DatabaseError: The file cannot be read, or is not an SQLite file.
     """
-    mode = "rwc" if create else "rw"  # where writing is not allowed SQLite opens it to read
+    mode = "rwc" if create else "rw"  # SQLite opens a read-only file for reading
     uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     db = sqlite3.connect(uri, uri=True, timeout=NOTICE_AFTER)
     try:
@@ -53,19 +52,17 @@ def connect(path: Path, create: bool = False) -> sqlite3.Connection:
 
 
 def wait_while_locked(path: Path, db: sqlite3.Connection, action: Callable[[], T]) -> T:
-    """What `action` returns. Where the file is locked, say so, wait up to `PATIENCE`, try again.
+    """Run `action` and return its result. If the file is locked, print a notice and wait.
 
     Raises:
-        DatabaseLocked: it is still locked after that.
+        DatabaseLocked: The file is still locked after `PATIENCE` seconds.
     """
     try:
         return action()
     except sqlite3.OperationalError as error:
         if not _is_locked(error):
             raise
-    print(
-        f"{path} is locked by another program: waiting up to {PATIENCE:g} s for it", file=sys.stderr
-    )
+    print(f"{path} is locked by another program. Waiting up to {PATIENCE:g} s.", file=sys.stderr)
     db.execute(f"PRAGMA busy_timeout = {round(1000 * PATIENCE)}")
     try:
         return action()
@@ -73,8 +70,8 @@ def wait_while_locked(path: Path, db: sqlite3.Connection, action: Callable[[], T
         if not _is_locked(error):
             raise
         raise DatabaseLocked(
-            f"{path} is still locked by another program after {PATIENCE:g} s: "
-            "end that program, then try again"
+            f"{path} is still locked by another program after {PATIENCE:g} s. "
+            "End that program, then run the command again."
         ) from None
     finally:
         db.execute(f"PRAGMA busy_timeout = {round(1000 * NOTICE_AFTER)}")
@@ -86,14 +83,14 @@ def _is_locked(error: sqlite3.OperationalError) -> bool:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a file that is there, to be read.
+    """A connection for reading an existing file.
 
-    Where a killed run's journal cannot be rolled back in place, since the folder or the file is
-    read-only, a temporary copy is read.
+    If a killed run's journal cannot be rolled back because the file or its folder is read-only,
+    the connection is to a temporary copy.
 
     Raises:
-        DatabaseLocked: another program has locked it.
-        UserError: it cannot be read, or is no SQLite file.
+        DatabaseLocked: Another program has locked the file.
+        UserError: The file cannot be read, or is not an SQLite file.
     """
     try:
         try:
@@ -106,26 +103,26 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
                 yield db
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if "unable to open" in str(error):
-            raise UserError(f"{path} cannot be read: {in_one_line(error)}") from None
+            raise UserError(f"Cannot read {path}: {in_one_line(error)}.") from None
         raise UserError(
-            f"{path} is not a results file ({in_one_line(error)}): move it away, or name another "
-            "folder"
+            f"{path} is not a results file ({in_one_line(error)}). Move it, or choose another "
+            "folder."
         ) from None
 
 
 @contextmanager
 def _copy_of(path: Path) -> Iterator[Path]:
-    """A copy of a file and of its journals, of which SQLite wants the names to match."""
+    """A copy of a file and its journals, with matching names as SQLite requires."""
     with tempfile.TemporaryDirectory(prefix="metamon_ext-") as folder:
         copy = Path(folder, path.name)
         try:
-            # Journals first: what they roll back in a copy, they may have rolled back already.
+            # Journals first: rolling back a commit twice is harmless, missing one is not.
             for journal in JOURNALS:
                 if (there := Path(f"{path}{journal}")).exists():
                     shutil.copyfile(there, f"{copy}{journal}")
             shutil.copyfile(path, copy)
         except OSError as error:
             raise UserError(
-                f"{path} cannot be read: {error.strerror or error} ({error.filename})"
+                f"Cannot read {path}: {error.strerror or error} ({error.filename})."
             ) from None
         yield copy

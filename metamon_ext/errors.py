@@ -1,4 +1,4 @@
-"""What a user can get wrong, said in one line."""
+"""Errors that a user can act on. Each message is one line."""
 
 import errno
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
 
 class UserError(Exception):
-    """Bad input. The message is one line that names the thing and the cure.
+    """Invalid input. The message is one line that names the input, its value and the fix.
 
     `metamon-ext` prints it without a traceback and exits with `exit_code`.
     """
@@ -18,30 +18,32 @@ class UserError(Exception):
 
 
 class RunStopped(UserError):
-    """Trouble on the way that the input is not to blame for: a full disk, a worker that dies.
+    """A run stopped for a reason other than its input: a full disk, or a worker that died.
 
-    What was done until then is kept, and the run can go on from there.
+    Finished work is kept, and the same command resumes the run.
     """
 
     exit_code = 1
 
 
 def cannot_write(path: Path | str, error: OSError) -> UserError:
-    """What to raise where a path cannot be written: RunStopped for a disk that is full or failing,
-    else that the path is bad input."""
-    said = f"cannot write {path}: {error.strerror or error}"
+    """The error to raise for a path that cannot be written.
+
+    It is a RunStopped if the disk is full or failing, else a UserError.
+    """
+    problem = f"Cannot write {path}: {error.strerror or error}"
     if error.errno in NO_ROOM:
-        return RunStopped(f"{said}; make room, then run it again")
-    return UserError(f"{said}; name another folder")
+        return RunStopped(f"{problem}. Free disk space, then run the command again.")
+    return UserError(f"{problem}. Choose another folder.")
 
 
 def in_one_line(error: Exception) -> str:
-    """What an error of somebody else's says: its first 40 words."""
+    """The first 40 words of another library's error message."""
     return " ".join(str(error).split()[:40])
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or nothing where no known name is near."""
+    """` Did you mean 'x'?`, or an empty string if no known name is similar."""
     by_lower = {one.lower(): one for one in known}
     near = get_close_matches(name.lower(), by_lower, n=1)
     near = near or [one for one in by_lower if one.startswith(name.lower())][:1]
@@ -49,6 +51,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def first_few(items: Sequence[str], separator: str = ", ") -> str:
-    """The first three, and how many more there are."""
+    """The first three items, and the number of the others."""
     more = f" and {len(items) - 3:,} more" if len(items) > 3 else ""
     return separator.join(items[:3]) + more

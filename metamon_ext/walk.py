@@ -1,8 +1,8 @@
-"""Every file below a folder, each once, through symbolic links.
+"""Every file below a folder, each once, following symbolic links.
 
-Links are followed to files and to folders, also out of the folder that is walked. What is reached
-in several ways is listed once: by its own path rather than through a link. A link to a folder
-around the one that is walked is a cycle and leads nowhere.
+Links to files and to folders are followed, also out of the folder. A file that can be reached in
+several ways is listed once, by its own path if that is below the folder, else by a link. A link to
+a parent of the folder is a cycle and is not followed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from pathlib import Path
 from metamon_ext.errors import UserError, first_few
 
 Identity = tuple[int, int]
-"""What tells a file or folder from all others, whatever path leads to it."""
-IsWanted = Callable[[str], bool]
-"""Is a file of this name to be listed?"""
+"""Device and inode: the same for all paths of one file or folder."""
+NameFilter = Callable[[str], bool]
 
 
-class Reached:
-    """What a walk has reached: the folders that it listed, and the files that links led it to.
+class Visited:
+    """The folders that a walk has listed, and the files that it has reached through links.
 
-    `left_out` are the paths by which it came to one of them again.
+    `skipped` are the paths by which it reached one of them again.
     """
 
     def __init__(self, separate: Path | None = None) -> None:
@@ -33,67 +32,72 @@ class Reached:
         self._files: set[Identity] = set()
         self._separate = separate
         self._forbidden = _identity(os.stat(separate)) if separate and separate.exists() else None
-        self.left_out: list[str] = []
+        self.skipped: list[str] = []
 
-    def enter(self, folder: str, status: os.stat_result, around: Collection[Identity] = ()) -> bool:
-        """Is a folder to be listed, as it is neither listed already nor one of those `around`?
+    def enter(
+        self, folder: str, status: os.stat_result, parents: Collection[Identity] = ()
+    ) -> bool:
+        """Whether to list a folder: it has not been listed, and is not one of the `parents`.
 
-        Raises UserError for `separate`.
+        Raises UserError for the folder `separate`.
         """
-        here = _identity(status)
-        if here == self._forbidden:
-            raise UserError(f"{folder} leads to {self._separate}: use a separate folder")
-        if here in self._folders or here in around:
-            return self._leave_out(folder)
-        self._folders.add(here)
+        identity = _identity(status)
+        if identity == self._forbidden:
+            raise UserError(f"{folder} leads to {self._separate}. Choose a separate output folder.")
+        if identity in self._folders or identity in parents:
+            return self._skip(folder)
+        self._folders.add(identity)
         return True
 
     @property
     def took_links(self) -> bool:
-        """Did any link lead to a file? If none did, `take` is true of every file."""
+        """Whether a link has led to a file. If not, `take` is true for every file."""
         return bool(self._files)
 
     def take(self, path: str, device: int, inode: int) -> bool:
-        """Is a file to be taken, as no link has led to it before?"""
-        return self._leave_out(path) if (device, inode) in self._files else True
+        """Whether to list a file: no link has led to it before."""
+        return self._skip(path) if (device, inode) in self._files else True
 
-    def take_linked(self, path: str, status: os.stat_result, is_wanted: IsWanted) -> bool:
-        """Is the file that a link leads to to be taken, as it is listed in no other way?"""
+    def take_linked(self, path: str, status: os.stat_result, is_wanted: NameFilter) -> bool:
+        """Whether to list the target of a link: it is not listed by another path."""
         folder, name = os.path.split(os.path.realpath(path))
         listed = is_wanted(name) and _identity(os.stat(folder)) in self._folders
         if listed or _identity(status) in self._files:
-            return self._leave_out(path)
+            return self._skip(path)
         self._files.add(_identity(status))
         return True
 
     @property
     def notes(self) -> list[str]:
-        """A sentence on what was left out, if anything was."""
-        if not self.left_out:
+        """A sentence that names the skipped paths, if there are any."""
+        if not self.skipped:
             return []
-        return [f"Left out, as it is listed by another path: {first_few(self.left_out)}."]
+        return [f"Skipped, because another path leads to the same file: {first_few(self.skipped)}."]
 
-    def _leave_out(self, path: str) -> bool:
-        self.left_out.append(path)
+    def _skip(self, path: str) -> bool:
+        self.skipped.append(path)
         return False
 
 
 class Walk(Iterator[Path]):
-    """The files below `roots` whose names are wanted, in a fixed order.
+    """The files below `roots` that a name filter accepts, in a fixed order.
 
-    Broken links come at the end, whatever their names: nothing says what they led to. Iterating
-    raises UserError where a folder cannot be listed, and where a link leads to `separate`.
+    Broken links come last, whatever their names. Iterating raises UserError if a folder cannot be
+    listed, or if a link leads to `separate`.
 
     Args:
-        files: are taken too, whatever their names.
-        is_known: of a file that is not wanted: are `notes` to pass over it?
+        roots: The folders to walk.
+        is_wanted: The name filter.
+        is_known: Names that `notes` does not mention when they are skipped. None: all.
+        separate: A folder that must not be reached, such as the output.
+        files: Files that are listed too, whatever their names.
     """
 
     def __init__(
         self,
         roots: Sequence[Path],
-        is_wanted: IsWanted,
-        is_known: IsWanted | None = None,
+        is_wanted: NameFilter,
+        is_known: NameFilter | None = None,
         separate: Path | None = None,
         files: Sequence[Path] = (),
     ) -> None:
@@ -102,7 +106,7 @@ class Walk(Iterator[Path]):
         self._links = deque((file, str(file)) for file in files)
         self._found: Counter[Path] = Counter()
         self._others: Counter[str] = Counter()
-        self._reached: Reached | None = None
+        self._visited: Visited | None = None
         self._files = self._walk()
 
     def __next__(self) -> Path:
@@ -110,44 +114,44 @@ class Walk(Iterator[Path]):
 
     @property
     def empty(self) -> list[Path]:
-        """The roots with nothing below them, once all is listed."""
+        """After the walk: the roots without any file."""
         return [root for root in self._roots if not self._found[root]]
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on what was not listed."""
-        notes = self._reached.notes if self._reached else []
+        """Sentences on the files that were skipped."""
+        notes = self._visited.notes if self._visited else []
         if self._others:
             counts = ", ".join(f"{n:,} {ending}" for ending, n in self._others.most_common())
-            notes.append(f"Left out by their names: {counts}.")
+            notes.append(f"Skipped because of their names: {counts}.")
         return notes
 
     def _walk(self) -> Iterator[Path]:
         try:
-            self._reached = Reached(self._separate)
+            self._visited = Visited(self._separate)
             for root in self._roots:
-                yield from self._below(root, str(root), self._reached)
+                yield from self._below(root, str(root), self._visited)
             broken: list[Path] = []
             while self._links:
-                yield from self._follow(*self._links.popleft(), self._reached, broken)
+                yield from self._follow(*self._links.popleft(), self._visited, broken)
             yield from broken
         except OSError as error:
             raise UserError(f"{error.filename}: {error.strerror}") from None
 
     def _below(
-        self, root: Path, start: str, reached: Reached, around: Collection[Identity] = ()
+        self, root: Path, start: str, visited: Visited, parents: Collection[Identity] = ()
     ) -> Iterator[Path]:
-        """The files in a folder and in those below it. Links are kept for later."""
+        """The files in a folder and below it. Links are queued, so that real paths come first."""
         waiting = [start]
         while waiting:
             folder = waiting.pop()
             status = os.stat(folder)
-            if not reached.enter(folder, status, around if folder == start else ()):
+            if not visited.enter(folder, status, parents if folder == start else ()):
                 self._found[root] += 1
                 continue
             prefix = os.path.join(folder, "")
             files, folders, links = [], [], []
-            is_wanted, look_up = self._is_wanted, reached.took_links
+            is_wanted, look_up = self._is_wanted, visited.took_links
             with os.scandir(folder) as entries:
                 for entry in entries:
                     name = entry.name
@@ -156,8 +160,8 @@ class Walk(Iterator[Path]):
                     elif entry.is_dir(follow_symlinks=False):
                         folders.append(prefix + name)
                     elif not is_wanted(name):
-                        self._pass_over(name)
-                    elif not look_up or reached.take(prefix + name, status.st_dev, entry.inode()):
+                        self._count_other(name)
+                    elif not look_up or visited.take(prefix + name, status.st_dev, entry.inode()):
                         files.append(prefix + name)
             self._found[root] += len(files)
             yield from map(Path, sorted(files))
@@ -165,25 +169,25 @@ class Walk(Iterator[Path]):
             self._links += [(root, link) for link in sorted(links)]
 
     def _follow(
-        self, root: Path, link: str, reached: Reached, broken: list[Path]
+        self, root: Path, link: str, visited: Visited, broken: list[Path]
     ) -> Iterator[Path]:
-        """What a link leads to, or one of the files that are taken too."""
+        """The files that a link leads to. A root that is a file comes here too."""
         name = os.path.basename(link)
-        status = status_behind(link)
+        status = target_status(link)
         if status is None:
-            if not name.startswith("."):  # editors lock files by hidden links to nowhere
+            if not name.startswith("."):  # editors make hidden broken links as locks
                 self._found[root] += 1
                 broken.append(Path(link))
         elif stat.S_ISDIR(status.st_mode):
-            yield from self._below(root, link, reached, folders_around(root))
+            yield from self._below(root, link, visited, parents_of(root))
         elif link != str(root) and not self._is_wanted(name):
-            self._pass_over(name)
+            self._count_other(name)
         else:
             self._found[root] += 1
-            if reached.take_linked(link, status, self._is_wanted):
+            if visited.take_linked(link, status, self._is_wanted):
                 yield Path(link)
 
-    def _pass_over(self, name: str) -> None:
+    def _count_other(self, name: str) -> None:
         if self._is_known is None or self._is_known(name):
             return
         ending = os.path.splitext(name)[1].lower() or "without an ending"
@@ -193,21 +197,22 @@ class Walk(Iterator[Path]):
             self._others[f"hidden {ending}"] += 1
 
 
-def some_files(root: Path, is_wanted: IsWanted, reached: Reached) -> Iterator[Path]:
-    """Files in the order that the disk gives them, one from each folder in turn.
+def some_files(root: Path, is_wanted: NameFilter, visited: Visited) -> Iterator[Path]:
+    """The files below a folder in the order of the disk, one from each subfolder in turn.
 
-    Raises UserError where a folder cannot be listed.
+    A sample of a large folder need not list all of it. Raises UserError if a folder cannot be
+    listed.
     """
     folders: deque[tuple[int, Iterator[os.DirEntry[str]]]] = deque()
 
-    def enter(folder: str, around: Collection[Identity] = ()) -> None:
+    def enter(folder: str, parents: Collection[Identity] = ()) -> None:
         status = os.stat(folder)
-        if reached.enter(folder, status, around):
+        if visited.enter(folder, status, parents):
             folders.append((status.st_dev, os.scandir(folder)))
 
     try:
         enter(str(root))
-        around = folders_around(root)
+        parents = parents_of(root)
         while folders:
             device, entries = folders[0]
             entry = next(entries, None)
@@ -216,35 +221,35 @@ def some_files(root: Path, is_wanted: IsWanted, reached: Reached) -> Iterator[Pa
                 continue
             folders.rotate(-1)
             if entry.is_symlink():
-                status = status_behind(entry.path)
+                status = target_status(entry.path)
                 if status is None:
                     if not entry.name.startswith("."):
                         yield Path(entry.path)
                 elif stat.S_ISDIR(status.st_mode):
-                    enter(entry.path, around)
-                elif is_wanted(entry.name) and reached.take_linked(entry.path, status, is_wanted):
+                    enter(entry.path, parents)
+                elif is_wanted(entry.name) and visited.take_linked(entry.path, status, is_wanted):
                     yield Path(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 enter(entry.path)
-            elif is_wanted(entry.name) and reached.take(entry.path, device, entry.inode()):
+            elif is_wanted(entry.name) and visited.take(entry.path, device, entry.inode()):
                 yield Path(entry.path)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from None
 
 
 def print_notes(notes: Sequence[str]) -> None:
-    """Say on standard error what was left out."""
+    """Print notes on skipped files to standard error."""
     for note in notes:
         print(note.encode(errors="replace").decode(), file=sys.stderr)
 
 
-def folders_around(root: Path) -> set[Identity]:
-    """The folders that contain `root`."""
+def parents_of(root: Path) -> set[Identity]:
+    """All folders that contain `root`."""
     return {_identity(os.stat(folder)) for folder in Path(os.path.realpath(root)).parents}
 
 
-def status_behind(link: str) -> os.stat_result | None:
-    """Of what a link leads to; None where it is broken."""
+def target_status(link: str) -> os.stat_result | None:
+    """The status of a link's target, or None if the link is broken."""
     try:
         return os.stat(link)
     except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -100,14 +99,3 @@ def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
 def cli_command(args: Sequence[object]) -> list[str]:
     """`metamon-ext ARGS...` with this interpreter."""
     return [sys.executable, "-m", "metamon_ext", *map(str, args)]
-
-
-def on_a_full_disk(command: Sequence[str], room: int) -> subprocess.CompletedProcess[str]:
-    """Run a command that can make no file larger than so many bytes."""
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-    )

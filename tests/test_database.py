@@ -151,7 +151,7 @@ def test_a_locked_file_is_waited_for(locked: tuple[Path, sqlite3.Connection]) ->
     )
     assert reader.stderr is not None
     notice = reader.stderr.readline()
-    assert "is locked by another program: waiting up to 30 s" in notice
+    assert "is locked by another program. Waiting up to 30 s" in notice
     other.execute("COMMIT")
     assert (reader.wait(), reader.stderr.read()) == (0, "")
 
@@ -183,7 +183,7 @@ def test_one_notice_and_one_line_where_a_file_stays_locked(
     ):
         assert main([str(part) for part in command]) == 2
         notice, error = capsys.readouterr().err.splitlines()
-        assert notice == f"{path} is locked by another program: waiting up to 0.02 s for it"
+        assert notice == f"{path} is locked by another program. Waiting up to 0.02 s."
         assert error.startswith(f"metamon-ext: {path} is still locked by another program")
     assert not (tmp_path / "out").exists()
 

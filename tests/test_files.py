@@ -61,8 +61,8 @@ def test_the_holder_is_named(held: tuple[Path, subprocess.Popen[str]]) -> None:
         with pytest.raises(UserError) as refusal, lock_folder(folder):
             pass
         assert str(refusal.value) == (
-            f"{folder} is in use by another run (process {holder.pid} on {socket.gethostname()}): "
-            "wait for it to end, or choose another folder"
+            f"{folder} is in use by another run (process {holder.pid} on {socket.gethostname()}). "
+            "Wait for it to end, or choose another folder."
         )
 
 
@@ -93,7 +93,7 @@ def test_a_store_that_is_refused_releases_its_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match=r"cannot write .*file"), lock_folder(folder):
+        with pytest.raises(UserError, match=r"Cannot write .*file"), lock_folder(folder):
             pass
 
 

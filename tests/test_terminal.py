@@ -115,7 +115,7 @@ def test_a_full_standard_output_is_one_line() -> None:
         )
     assert answer.returncode == 1
     (line,) = answer.stderr.splitlines()
-    assert "standard output" in line and "make room" in line
+    assert "standard output" in line and "Free disk space" in line
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["play", "--help"]])
@@ -172,5 +172,5 @@ def test_a_current_folder_that_cannot_be_written_is_named(tmp_path: Path) -> Non
     tmp_path.chmod(0o555)
     command = [sys.executable, "-m", "metamon_ext", "quickstart"]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert answer.returncode == 2 and "cannot write runs" in answer.stderr
+    assert answer.returncode == 2 and "Cannot write runs" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1

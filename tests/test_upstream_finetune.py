@@ -13,7 +13,7 @@ import pytest
 
 from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.upstream.checkpoints import Checkpoint, refuse_damage
-from metamon_ext.upstream.finetune_config import FinetuneConfig, parse_config
+from metamon_ext.upstream.finetune_config import FinetuneConfig
 from metamon_ext.upstream.gin_files import find_gin_file, gin_files, read_gin_file
 from metamon_ext.upstream.preflight import (
     Plan,
@@ -25,13 +25,14 @@ from metamon_ext.upstream.run_folder import latest_epoch, open_run
 from metamon_ext.upstream.runs import Run
 from metamon_ext.upstream.training_data import describe_data
 from tests.conftest import ROOT
+from tests.support.flags import parse_config
 
 ARENA = ROOT / "tests" / "data" / "arena"
 NEEDED = ("--run_name", "r", "--save_dir", "runs", "--finetune_from_model", "Minikazam")
 
 
 def config(*words: object) -> FinetuneConfig:
-    return parse_config([*NEEDED, *map(str, words)])
+    return parse_config(*NEEDED, *map(str, words))
 
 
 @pytest.mark.parametrize(
@@ -39,19 +40,34 @@ def config(*words: object) -> FinetuneConfig:
     [
         *((("--run_name", name), "Run name") for name in ("", ".", "..", "a/b", "a:b", "a?b")),
         (("--run_name", "a\nb"), "Run name"),
-        (("--epochs", "0"), "'0' is not a whole number above 0"),
-        (("--epochs", "-1"), "'-1' is not a whole number above 0"),
-        (("--steps_per_epoch", "0"), "is not a whole number above 0"),
-        (("--batch_size_per_gpu", "0"), "is not a whole number above 0"),
-        (("--grad_accum", "0"), "is not a whole number above 0"),
-        (("--ckpt_interval", "0"), "is not a whole number above 0"),
-        (("--dloader_workers", "-1"), "'-1' is not a whole number of at least 0"),
-        (("--finetune_from_checkpoint", "x"), "'x' is not a whole number of at least 0"),
-        (("--replay_weight", "-1"), "'-1' is not a weight"),
-        (("--custom_replay_weight", "nan"), "'nan' is not a weight"),
-        (("--cached_weights", "inf"), "'inf' is not a weight"),
-        (("--eval_gens", "5"), "invalid choice: 5"),
-        (("--epoch", "3"), "unrecognized arguments: --epoch 3. Did you mean '--epochs'?"),
+        (("--epochs", "0"), "epochs must be a whole number of at least 1, not 0."),
+        (("--epochs", "-1"), "epochs must be a whole number of at least 1, not -1."),
+        (("--steps_per_epoch", "0"), "must be a whole number of at least 1, not 0."),
+        (("--batch_size_per_gpu", "0"), "must be a whole number of at least 1, not 0."),
+        (("--grad_accum", "0"), "must be a whole number of at least 1, not 0."),
+        (("--ckpt_interval", "0"), "must be a whole number of at least 1, not 0."),
+        (
+            ("--dloader_workers", "-1"),
+            "dloader_workers must be a whole number of at least 0, not -1.",
+        ),
+        (
+            ("--finetune_from_checkpoint", "x"),
+            "--finetune_from_checkpoint must be a whole number, not 'x'.",
+        ),
+        (
+            ("--replay_weight", "-1"),
+            "replay_weight must be a finite number of at least 0, not -1.0.",
+        ),
+        (
+            ("--custom_replay_weight", "nan"),
+            "custom_replay_weight must be a finite number of at least 0, not nan.",
+        ),
+        (
+            ("--cached_weights", "inf"),
+            "cached_weights must be a finite number of at least 0, not inf.",
+        ),
+        (("--eval_gens", "5"), "Invalid --eval_gens '5'. Choose from 1, 2, 3, 4, 9."),
+        (("--epoch", "3"), "Unknown argument '--epoch'. Did you mean '--epochs'?"),
     ],
 )
 def test_a_wrong_value_is_one_line(words: tuple[str, ...], says: str) -> None:

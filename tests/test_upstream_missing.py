@@ -22,10 +22,7 @@ def test_what_needs_metamon_says_how_to_get_it(
     folders = ("--input-dir", tmp_path / "raw", "--output-dir", tmp_path / "parsed")
     answer = cli(*words, *folders[: 4 if len(words) == 1 else 0])
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert (
-        "Metamon is not installed here: clone UT-Austin-RPL/metamon, pip install -e"
-        in answer.stderr
-    )
+    assert "Metamon is not installed here. Run this in Metamon's environment." in answer.stderr
     assert len(answer.stderr.splitlines()) == 1 and not (tmp_path / "parsed").exists()
 
 
@@ -38,7 +35,13 @@ def test_the_sets_have_names_without_metamon_too(
         assert name in answer.stdout
 
 
-@pytest.mark.parametrize("words", [("finetune", "--run_name", "r"), ("adopt", "runs/r")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("finetune", "--run_name", "r", "--save_dir", "s", "--finetune_from_model", "m"),
+        ("adopt", "runs/r"),
+    ],
+)
 def test_what_trains_and_records_models_says_where_to_run(
     cli: Callable[..., subprocess.CompletedProcess[str]], words: tuple[str, ...]
 ) -> None:

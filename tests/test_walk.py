@@ -69,9 +69,9 @@ def test_links_come_after_what_is_no_link_and_nothing_comes_twice(tmp_path: Path
     ]
     left_out = {"a.json", "h.json", "k", "loop", "up", "m/e", "m/g.json"}
     [note] = walk.notes
-    assert note.startswith("Left out, as it is listed by another path: ")
+    assert note.startswith("Skipped, because another path leads to the same file: ")
     assert note.endswith(" and 4 more.") and note.count(str(root)) == 3
-    assert set(names(list(map(Path, walk._reached.left_out)), root)) == left_out
+    assert set(names(list(map(Path, walk._visited.skipped)), root)) == left_out
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -125,8 +125,8 @@ def test_what_is_left_out_is_said(
     (linked / "mine" / "gen1ou" / ".x.json.lz4").touch()
     write(linked, "a.json.zst", "b.zip", "c.ZIP", "notes", "manifest.json", ".hidden")
     expected = [
-        f"Left out, as it is listed by another path: {linked / 'gen1ou'}.",
-        "Left out by their names: 2 .zip, 1 .zst, 1 without an ending, 1 hidden .lz4.",
+        f"Skipped, because another path leads to the same file: {linked / 'gen1ou'}.",
+        "Skipped because of their names: 2 .zip, 1 .zst, 1 without an ending, 1 hidden .lz4.",
     ]
     for command in (["audit", linked], ["filter", "--input_dir", linked, "--output_dir", "x"]):
         flags = ["--dry_run"] if "filter" in command else []
@@ -138,7 +138,7 @@ def test_what_is_left_out_is_said(
     load_decisions(linked)
     assert capsys.readouterr().err.splitlines()[0] == expected[0]
     [note] = build(linked, tmp_path / "cache", Plain()).notes
-    assert note == "Left out, as it is listed by another path: gen1ou."
+    assert note == "Skipped, because another path leads to the same file: gen1ou."
 
 
 def test_broken_links_are_faults_with_a_name(linked: Path, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_folder_that_is_written_is_not_read_through_a_link(linked: Path, tmp_p
         lambda: download(tmp_path / "out", source=linked),
         lambda: build(linked, tmp_path / "out", Plain()),
     ):
-        with pytest.raises(UserError, match=r"leads to .*out: use a separate folder"):
+        with pytest.raises(UserError, match=r"leads to .*out\. Choose a separate output folder"):
             run()
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from metamon_ext.arena.conditions import TURN_LIMIT, Conditions
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import Player
 from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.arguments import check_seed, default_workers
+from metamon_ext.settings import check_at_least, check_seed, default_workers
+
+BattleBackend = Literal["metamon", "pokeagent", "poke-env"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,8 @@ class BattleConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        numbers = {name: value for name, value in vars(self).items() if type(value) is int}
+        check_at_least(1, **{name: numbers[name] for name in numbers if name != "seed"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,7 @@ class RunConfig(BattleConfig):
 
     team_set: str | None = None
     turn_limit: int = TURN_LIMIT
-    battle_backend: str | None = None
+    battle_backend: BattleBackend | None = None
     executor: str = "local"
 
     def conditions(self) -> Conditions:

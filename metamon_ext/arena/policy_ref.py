@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from metamon_ext.arena.policy import HEURISTICS, HeuristicPolicy, Policy
-from metamon_ext.arguments import split_options
 from metamon_ext.errors import UserError
 from metamon_ext.files import file_sha256
+from metamon_ext.settings import split_options
 
 Factory = Callable[..., Policy]
 Found = tuple[Factory, dict[str, Any]]

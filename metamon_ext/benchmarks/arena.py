@@ -1,57 +1,63 @@
-"""`metamon-ext benchmark arena`: the whole arena against the simulator alone, side by side."""
+"""The complete arena against the simulator alone, side by side."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.config import BattleConfig
 from metamon_ext.arena.executors.local import BATTLES_AT_ONCE, LocalExecutor
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.simulator.process import BRIDGE, find_simulator, node_command
 from metamon_ext.arena.teams import Team
-from metamon_ext.arguments import add_seat_arguments, positive, print_figures
 from metamon_ext.errors import UserError
 
 _ALONE = BRIDGE.with_name("alone.js")
 
 
-def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext benchmark arena`."""
-    arena = benchmarks.add_parser("arena", help="battles a second, against the simulator alone")
-    add_seat_arguments(arena)
-    arena.add_argument("--battles", type=positive, default=200, help="for each core and round")
-    arena.add_argument(
-        "--battles_at_once", type=positive, default=BATTLES_AT_ONCE, help="for each core"
-    )
-    arena.add_argument("--rounds", type=positive, default=3, help="the two are measured in turn")
-    arena.add_argument("--json", action="store_true")
-    arena.set_defaults(run=benchmark_arena)
+@dataclass(frozen=True, kw_only=True)
+class ArenaBenchmarkConfig(BattleConfig):
+    """Settings of `benchmark_arena`; both sides use `workers` cores.
+
+    Attributes:
+        num_battles: for each core and round.
+        battles_at_once: for each core.
+        rounds: the two are measured in turn.
+    """
+
+    num_battles: int = 200
+    battles_at_once: int = BATTLES_AT_ONCE
+    rounds: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_battles * self.workers == 1:
+            raise UserError("one battle is too few to measure: raise --num_battles")
 
 
-def benchmark_arena(args: argparse.Namespace) -> int:
+def benchmark_arena(config: ArenaBenchmarkConfig) -> dict[str, Any]:
     """Random against random: decisions a second with and without everything around the simulator.
 
-    Both use `--workers` cores. The median round by ratio is reported. Time to start workers is
-    left out: the clock runs from the first battle's end to the last's.
+    The median round by ratio is reported. Time to start workers is left out: the clock runs from
+    the end of the first battle to that of the last.
     """
-    conditions = Conditions.load(args.battle_format)
-    battles = args.battles * args.workers
-    if battles == 1:
-        raise UserError("one battle is too few to measure: raise --battles")
+    conditions = Conditions.load(config.battle_format)
     rounds = []
     with PeakMemory() as memory:
-        for n in range(args.rounds):
-            specs = matchup("random", "random", battles, conditions, args.seed + n)
+        for seed in range(config.seed, config.seed + config.rounds):
+            battles = config.num_battles * config.workers
+            specs = matchup("random", "random", battles, conditions, seed)
             decisions = 0
             started = ended = 0.0
-            with LocalExecutor(args.workers, battles_at_once=args.battles_at_once) as executor:
+            with LocalExecutor(config.workers, battles_at_once=config.battles_at_once) as executor:
                 for _, result in executor.play(specs):
                     ended = time.perf_counter()
                     if started:
@@ -59,22 +65,20 @@ def benchmark_arena(args: argparse.Namespace) -> int:
                     else:
                         started = ended
             alone = simulator_alone(
-                args.battle_format, conditions.teams, args.workers, args.battles, args.seed + n
+                config.battle_format, conditions.teams, config.workers, config.num_battles, seed
             )
             rounds.append((decisions / (ended - started), alone))
     rate, alone = sorted(rounds, key=lambda pair: pair[0] / pair[1])[len(rounds) // 2]
-    answer = {
-        "battle_format": args.battle_format,
-        "workers": args.workers,
-        "battles_at_once": args.battles_at_once * args.workers,
+    return {
+        "battle_format": config.battle_format,
+        "workers": config.workers,
+        "battles_at_once": config.battles_at_once * config.workers,
         "decisions_per_second": round(rate, 1),
         "simulator_decisions_per_second": round(alone, 1),
         "ratio_to_simulator": round(rate / alone, 3),
         "ratios": [round(rate / alone, 3) for rate, alone in rounds],
         "peak_memory_mb": round(memory.peak / 2**20),
     }
-    print_figures(answer, args.json)
-    return 0
 
 
 def simulator_alone(

@@ -1,8 +1,7 @@
-"""`metamon-ext benchmark data`: sampling from a cache against reading files, side by side."""
+"""Sampling from a cache against reading files, side by side."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import subprocess
@@ -11,18 +10,20 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.arguments import default_workers, positive, print_figures
-from metamon_ext.data.cache.arrays import INDEX, INDEX_FILE, NAMES, ROWS, Cache, CacheFilter, Header
+from metamon_ext.data.cache.arrays import INDEX, INDEX_FILE, NAMES, ROWS, Cache, Header
 from metamon_ext.data.cache.build import build
 from metamon_ext.data.cache.comparison import Comparison
-from metamon_ext.data.cache.source import LOOKED_AT, refuse_vanished, scan
+from metamon_ext.data.cache.filter import CacheFilter
+from metamon_ext.data.cache.source import CHECKED, check_removed, scan
 from metamon_ext.errors import UserError
+from metamon_ext.settings import check_at_least, default_workers
 from metamon_ext.workflows.featurizers import LITE_SPACE, featurizer_class
 
 SECONDS = 2.0
@@ -32,46 +33,63 @@ H100_SAMPLES_PER_SECOND = 152
 LAZY = 4_000_000
 
 
-def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext benchmark data`."""
-    text = "sampling from a cache, against Metamon's data set or, without Metamon, a plain loader"
-    parser = benchmarks.add_parser("data", help=text, description=text)
-    add = parser.add_argument
-    add("path", type=Path, nargs="?", help="a folder of trajectories; else battles are played")
-    add("--cache", type=Path, help="a cache of this folder, if there is one; else one is built")
-    add("--obs_space", help="TeamPreviewObservationSpace with Metamon")
-    add("--reward_function", help="DefaultShapedReward with Metamon")
-    add("--files", type=positive, default=1000, help="how many are used to measure building")
-    add("--rounds", type=positive, default=3, help="the two are measured in turn")
-    add("--comprehensive", action="store_true", help=f"open an index of {LAZY:,} as well")
-    add("--json", action="store_true")
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class DataBenchmarkConfig:
+    """Settings of `benchmark_data`.
+
+    Attributes:
+        cache: a cache of the folder, if there is one; default: one is built.
+        obs_space: default: TeamPreviewObservationSpace with Metamon.
+        reward_function: default: DefaultShapedReward with Metamon.
+        files: how many are used to measure building.
+        rounds: the two are measured in turn.
+        comprehensive: open an index of 4,000,000 trajectories as well.
+    """
+
+    cache: Path | None = None
+    obs_space: str | None = None
+    reward_function: str | None = None
+    files: int = 1000
+    rounds: int = 3
+    comprehensive: bool = False
+
+    def __post_init__(self) -> None:
+        check_at_least(1, files=self.files, rounds=self.rounds)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Each figure is the median of the rounds by ratio; both sides use one core."""
+def benchmark_data(path: Path | None, config: DataBenchmarkConfig) -> dict[str, Any]:
+    """Sampling from a cache against Metamon's data set or, without Metamon, a plain loader.
+
+    Each figure is the median of the rounds by ratio; both sides use one core.
+
+    Args:
+        path: a folder of trajectories. None: battles are played.
+    """
     kind = "metamon" if has_metamon() else "lite"
     spaces = {
         "metamon": ("TeamPreviewObservationSpace", "DefaultShapedReward"),
         "lite": (LITE_SPACE, "WinLossReward"),
     }[kind]
-    names = (args.obs_space or spaces[0], args.reward_function or spaces[1])
-    with tempfile.TemporaryDirectory(prefix="metamon-ext-") as place:
-        answer = measure(args, kind, names, Path(place))
-        if args.comprehensive:
-            answer["lazy_start"] = lazy_start(Path(place) / "lazy", LAZY)
-    print_figures(answer, args.json)
-    return 0
+    names = (config.obs_space or spaces[0], config.reward_function or spaces[1])
+    with tempfile.TemporaryDirectory(prefix="metamon-ext-") as folder:
+        answer = measure(path, config, kind, names, Path(folder))
+        if config.comprehensive:
+            answer["lazy_start"] = lazy_start(Path(folder) / "lazy", LAZY)
+    return answer
 
 
 def measure(
-    args: argparse.Namespace, kind: str, names: tuple[str, str], place: Path
+    path: Path | None,
+    config: DataBenchmarkConfig,
+    kind: str,
+    names: tuple[str, str],
+    place: Path,
 ) -> dict[str, Any]:
-    """What `--json` prints. `place` is an empty folder."""
-    source = args.path or _play(place / "battles")
+    """The figures. `place` is an empty folder."""
+    source = path or _play(place / "battles")
     featurizer = featurizer_class(kind).named(*names)
-    folder = args.cache or place / "all.mmap"
-    if args.cache is None:
+    folder = config.cache or place / "all.mmap"
+    if config.cache is None:
         report = build(source, folder, featurizer, default_workers(), show_progress=True)
         if not report.trajectories:
             raise UserError(f"{source}: no trajectory in it or below that is fit to be cached")
@@ -81,12 +99,12 @@ def measure(
     contest = compare(kind, folder)
     some = place / "some" / "files"
     some.mkdir(parents=True)
-    files = [cache.path(i) for i in _evenly(len(cache), args.files)]
+    files = [cache.path(i) for i in _evenly(len(cache), config.files)]
     for file in files:
         (some / file.name).symlink_to(file)
 
     sampling, batches, building = [], [], []
-    for n in range(args.rounds):
+    for n in range(config.rounds):
         random.seed(n)
         sampling.append((_rate(contest.trajectory), _rate(contest.their_trajectory)))
         batches.append((_rate(contest.batch), _rate(contest.their_batch)))
@@ -172,8 +190,8 @@ def open_and_tell(folder: str) -> None:
     """Open a cache as for training, filter it, draw from it; print what that took."""
     began = time.perf_counter()
     cache = Cache(Path(folder))
-    refuse_vanished(cache, scan(Path(cache.header.source), cache.header.folders))
-    for i in range(0, len(cache), -(-len(cache) // LOOKED_AT)):
+    check_removed(cache, scan(Path(cache.header.source), cache.header.folders))
+    for i in range(0, len(cache), -(-len(cache) // CHECKED)):
         cache.path(i)  # its time stamp would be asked for
     opened = time.perf_counter()
     chosen = CacheFilter(min_rating=1500, formats=("gen1ou",)).select(cache)

@@ -1,20 +1,18 @@
-"""`metamon-ext benchmark rating`: battles that sequential tests and adaptive play save."""
+"""Battles that sequential tests and adaptive play save over a fixed round robin."""
 
 from __future__ import annotations
 
-import argparse
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
-from metamon_ext.arguments import positive, seed_value
 from metamon_ext.evaluation.adaptive import allocate, decided
 from metamon_ext.evaluation.ratings import ELO_PER_NAT, maximise
 from metamon_ext.evaluation.sprt import SCORES, Sprt, expected_score
-from metamon_ext.terminal import console, print_json, track
+from metamon_ext.settings import check_at_least, check_seed
+from metamon_ext.terminal import track
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -34,39 +32,28 @@ PAIR_ROWS = np.array([[0, 0, 2], [0, 1, 1], [1, 0, 1], [1, 1, 0], [2, 0, 0]])
 """Wins, ties and losses of a pair of each of the five kinds."""
 
 
-def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext benchmark rating`."""
-    text = "battles that sequential tests and adaptive play save over a fixed round robin"
-    parser = benchmarks.add_parser("rating", help=text, description=run.__doc__)
-    parser.add_argument("--error", type=float, default=0.05, help="what the methods are asked for")
-    parser.add_argument("--indifference", type=float, default=20.0, help="in Elo")
-    parser.add_argument("--leagues", type=positive, default=60, help="of each population")
-    parser.add_argument("--seed", type=seed_value, default=0)
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run)
+def benchmark_rating(
+    error: float, indifference: float, leagues: int, seed: int
+) -> list[dict[str, Any]]:
+    """Simulated leagues: battles that sequential tests and adaptive play save.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Simulated leagues. The error rate is the share of pairs of players, at least --indifference
-    Elo of the expected score apart, that stand in the wrong order in the end; a draw counts half.
+    The error rate is the share of pairs of players, at least `indifference` Elo of the expected
+    score apart, that are in the wrong order in the end; a draw counts half.
 
     SPRT: every matchup for itself, +indifference against -indifference, a look at every 8 pairs.
-    Adaptive: until no pair of players is in doubt of more than --error. Each is compared with the
+    Adaptive: until no pair of players is in doubt of more than `error`. Each is compared with the
     fixed round robin that has the same error rate, the order of two players being read from their
     own battles (head to head), or from Bradley-Terry ratings of all battles.
     """
+    check_seed(seed)
+    check_at_least(1, leagues=leagues)
     rows: list[dict[str, Any]] = []
     for number, (players, spread) in enumerate(track(POPULATIONS, "populations", len(POPULATIONS))):
-        rng = np.random.default_rng([args.seed, number])
-        elo = rng.normal(0, spread, (args.leagues, players))
-        for row in compare(elo, args.error, args.indifference, rng):
+        rng = np.random.default_rng([seed, number])
+        elo = rng.normal(0, spread, (leagues, players))
+        for row in compare(elo, error, indifference, rng):
             rows.append({"players": players, "spread": spread, **row})
-    if args.json:
-        names = ("error", "indifference", "leagues", "seed")
-        print_json({name: getattr(args, name) for name in names} | {"results": rows})
-    else:
-        _print_table(rows)
-    return 0
+    return rows
 
 
 def compare(
@@ -195,27 +182,3 @@ def adaptive(
             given = allocate(outcomes, max(4, m // 2), indifference)
             counts += rng.multinomial([*given.values()], chance)
     return played
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    table = Table("Players, spread", "Method")
-    for name in ("Battles", "Error", "Ratings", "Head to head"):
-        table.add_column(name, justify="right")
-    for last, row in zip([None, *rows], rows, strict=False):
-        who = (row["players"], row["spread"])
-        first = last is None or who != (last["players"], last["spread"])
-        if first and last:
-            table.add_section()
-        table.add_row(
-            "{}, {} Elo".format(*who) if first else "",
-            row["method"],
-            f"{row['battles']:.0f}",
-            f"{row['error']:.2%}",
-            f"{row['than_ratings']:.0%}",
-            f"{row['than_head_to_head']:.0%}",
-        )
-    console().print(table)
-    print(
-        "Battles a matchup; error rate; battles as a share of those of the fixed round robin with"
-    )
-    print("the same error rate, if its order is by ratings, and if by each matchup's own battles.")

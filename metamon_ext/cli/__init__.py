@@ -9,13 +9,13 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 from metamon_ext.about import DESCRIPTION, __version__
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 
+Command = Callable[..., int]
 COMMANDS = {
     "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
     "train": "train the small built-in learner, to try things out, on a folder of trajectories",
@@ -45,64 +45,42 @@ COMMANDS = {
 """Command -> the line about it in `metamon-ext --help`, which heads its own help too."""
 
 
-def _register(command: str, commands: Any) -> None:
-    """Import the module of a command and let it add its parser."""
+def find_command(command: str) -> Command | Mapping[str, Command]:
+    """The function of a command, or of each of its actions. Imports the command's module only."""
     import metamon_ext.wiring  # noqa: F401
 
     match command:
-        case "quickstart":
-            from metamon_ext.cli.quickstart import add_parsers
-        case "train":
-            from metamon_ext.cli.train import add_parsers
-        case "play":
-            from metamon_ext.cli.play import add_parsers
-        case "generate_selfplay_data":
-            from metamon_ext.cli.generate import add_parsers
-        case "gate":
-            from metamon_ext.cli.gate import add_parsers
-        case "self_play_tournament":
-            from metamon_ext.cli.tournament import add_parsers
-        case "calculate_elo":
-            from metamon_ext.evaluation.calculate_elo import add_parsers
-        case "visualize_results":
-            from metamon_ext.evaluation.visualize_results import add_parsers
-        case "models" | "setup":
-            from metamon_ext.cli.models import add_parsers
-        case "doctor":
-            from metamon_ext.cli.doctor import add_parsers
-        case "gin" | "run" | "finetune" | "adopt":
-            from metamon_ext.upstream.commands import add_parsers
+        case "audit" | "filter_selfplay_data" | "filter":
+            from metamon_ext.cli.data import FUNCTIONS as functions
+        case "calculate_elo" | "visualize_results":
+            from metamon_ext.cli.results import FUNCTIONS as functions
+        case "download" | "download_pokechamp" | "parse_replays":
+            from metamon_ext.cli.replays import FUNCTIONS as functions
         case "evaluate":
-            from metamon_ext.upstream.evaluate import add_parsers
+            from metamon_ext.cli.evaluate import FUNCTIONS as functions
         case "benchmark":
-            from metamon_ext.cli.benchmark import add_parsers
+            from metamon_ext.cli.benchmark import FUNCTIONS as functions
+        case "models" | "setup":
+            from metamon_ext.cli.models import FUNCTIONS as functions
+        case "doctor":
+            from metamon_ext.cli.doctor import FUNCTIONS as functions
         case "cache":
-            from metamon_ext.cli.cache import add_parsers
-        case "download":
-            from metamon_ext.upstream.download import add_parsers
-        case "download_pokechamp":
-            from metamon_ext.data.replays.pokechamp import add_parsers
-        case "parse_replays":
-            from metamon_ext.upstream.parse_replays import add_parsers
-        case "audit":
-            from metamon_ext.cli.audit import add_parsers
-        case "filter_selfplay_data" | "filter":
-            from metamon_ext.cli.filter import add_parsers
-    add_parsers(commands)
-    commands.choices[command].description = COMMANDS[command]
-
-
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The parser of one command, or else a parser that knows the names of all of them."""
-    parser = argparse.ArgumentParser(prog="metamon-ext", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    if command is not None:
-        _register(command, commands)
-    else:
-        for name, text in COMMANDS.items():
-            commands.add_parser(name, help=text)
-    return parser
+            from metamon_ext.cli.cache import FUNCTIONS as functions
+        case "gin" | "run" | "finetune" | "adopt":
+            from metamon_ext.cli.metamon import FUNCTIONS as functions
+        case "play":
+            from metamon_ext.cli.play import FUNCTIONS as functions
+        case "train":
+            from metamon_ext.cli.train import FUNCTIONS as functions
+        case "quickstart":
+            from metamon_ext.cli.quickstart import FUNCTIONS as functions
+        case "generate_selfplay_data":
+            from metamon_ext.cli.generate import FUNCTIONS as functions
+        case "gate":
+            from metamon_ext.cli.gate import FUNCTIONS as functions
+        case "self_play_tournament":
+            from metamon_ext.cli.tournament import FUNCTIONS as functions
+    return functions[command]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _prepare_streams()
         try:
-            return _run(sys.argv[1:] if argv is None else list(argv))
+            return run(sys.argv[1:] if argv is None else list(argv))
         finally:
             sys.stdout.flush()
     except UserError as error:
@@ -140,19 +118,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(stopped), stopped.exit_code)
 
 
-def _run(argv: list[str]) -> int:
+def run(argv: list[str]) -> int:
+    """Run a command. Raises UserError for bad input."""
     for argument in argv:
         _need_text(argument)
-    command = next((word for word in argv if not word.startswith("-")), None)
-    if command in COMMANDS:
-        args = build_parser(command).parse_args(argv)
-        exit_code: int = args.run(args)
-        return exit_code
-    if command is not None:
-        hint = did_you_mean(command, COMMANDS)
-        raise UserError(f"Unknown command {command!r}.{hint} Run metamon-ext --help for the list.")
-    build_parser().parse_args(argv)  # prints the help or the version, or that a command is missing
-    return 2
+    prog = "metamon-ext"
+    name, *words = _choose(prog, DESCRIPTION, COMMANDS, argv)
+    if name == "self_play_tournament" and "--list_models" in words:
+        name, words = "models", [word for word in words if word != "--list_models"]
+    command, description = find_command(name), COMMANDS[name]
+    prog += f" {name}"
+    if isinstance(command, Mapping):
+        texts = {action: (each.__doc__ or "").split("\n")[0] for action, each in command.items()}
+        name, *words = _choose(prog, description, texts, words)
+        command, description = command[name], texts[name]
+        prog += f" {name}"
+    from metamon_ext.cli.flags import parse
+
+    return parse(command, prog, description, words)()
+
+
+def _choose(prog: str, description: str, texts: Mapping[str, str], argv: list[str]) -> list[str]:
+    """The words from the first name on. Prints the help, or what is wrong, where there is none."""
+    argv = argv[argv[:1] == ["--"] :]
+    name = next((word for word in argv if not word.startswith("-")), None)
+    if name is not None and name not in texts:
+        hint = did_you_mean(name, texts)
+        raise UserError(f"Unknown command {name!r}.{hint} Run {prog} --help for the list.")
+    parser = argparse.ArgumentParser(prog, description=description)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, text in texts.items():
+        commands.add_parser(name, help=text)
+    parser.parse_args(argv[:1])  # exits unless it is a name
+    return argv
 
 
 def _need_text(argument: str) -> None:

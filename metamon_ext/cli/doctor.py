@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from metamon_ext.cli.flags import Functions, Json
 from metamon_ext.doctor import machine, stack, trial
 from metamon_ext.doctor.environment import Check, Environment
 from metamon_ext.terminal import console, print_json
@@ -24,18 +23,6 @@ COLORS = {
 }
 
 
-def add_parsers(commands: Any) -> None:
-    """Register `metamon-ext doctor`."""
-    parser = commands.add_parser("doctor")
-    parser.add_argument(
-        "--comprehensive",
-        action="store_true",
-        help="also play a battle, train a step, and read a checkpoint back",
-    )
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run)
-
-
 def examine(env: Environment, comprehensive: bool = False) -> list[Check]:
     """All checks, in the order of the table."""
     wanted = [*machine.CHECKS, *stack.ALWAYS]
@@ -47,11 +34,15 @@ def examine(env: Environment, comprehensive: bool = False) -> list[Check]:
     return checks
 
 
-def run(args: argparse.Namespace) -> int:
-    """Exit code 1 if something that is needed is broken."""
-    checks = examine(Environment.here(), args.comprehensive)
+def doctor(comprehensive: bool = False, as_json: Json = False) -> int:
+    """Exit code 1 if something that is needed is broken.
+
+    Args:
+        comprehensive: also play a battle, train a step, and read a checkpoint back
+    """
+    checks = examine(Environment.here(), comprehensive)
     broken = any(check.status == "broken" for check in checks)
-    if args.json:
+    if as_json:
         print_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
     else:
         print_table(checks)
@@ -59,14 +50,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_table(checks: Sequence[Check]) -> None:
-    """One line a check; the cure where something is wrong."""
+    """Print one line a check, with the fix for every problem."""
     ill = [check for check in checks if check.status in ("note", "warning", "broken")]
     table = Table()
-    for column in ("check", "", "found", *(["cure"] if ill else [])):
+    for column in ("check", "", "found", *(["fix"] if ill else [])):
         table.add_column(column, overflow="fold")
     for check in checks:
-        cure = [check.cure if check in ill else ""] if ill else []
-        table.add_row(check.name, Text(check.status, COLORS[check.status]), check.found, *cure)
+        fix = [check.fix if check in ill else ""] if ill else []
+        table.add_row(check.name, Text(check.status, COLORS[check.status]), check.found, *fix)
     console().print(table)
     count = Counter(check.status for check in checks)
     print(f"{count['broken']} broken, {count['warning']} warnings")
+
+
+FUNCTIONS: Functions = {"doctor": doctor}

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
 from metamon_ext.arena.policy import HEURISTICS
 from metamon_ext.arena.simulator.process import find_node, find_simulator, install_simulator
 from metamon_ext.arena.tracking.tracker import has_metamon
+from metamon_ext.cli.flags import Functions, Json
 from metamon_ext.terminal import print_json
 from metamon_ext.walk import Walk, print_notes
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the commands of this module."""
-    models = commands.add_parser("models")
-    models.add_argument(
-        "--save_dir",
-        type=Path,
-        help="a folder of runs; default: runs",
-    )
-    models.add_argument("--json", action="store_true")
-    models.set_defaults(run=list_models)
-    setup = commands.add_parser("setup")
-    setup.set_defaults(run=set_up)
+def models(save_dir: Path | None = None, as_json: Json = False) -> int:
+    """Print the policies that can play in this environment.
 
-
-def list_models(args: argparse.Namespace) -> int:
-    """Print what `--p1` and `--p2` may be in this environment."""
-    save_dir = args.save_dir or Path("runs")
-    checkpoints = sorted(str(path.parent) for path in _checkpoints(save_dir))
+    Args:
+        save_dir: a folder of runs; default: runs
+    """
+    runs = save_dir or Path("runs")
+    checkpoints = sorted(str(path.parent) for path in _checkpoints(runs))
     metamon = None
     if has_metamon():
         from metamon_ext.upstream.seats import describe
 
-        metamon = describe(args.save_dir)
-    if args.json:
+        metamon = describe(save_dir)
+    if as_json:
         known = {"heuristics": list(HEURISTICS), "checkpoints": checkpoints, "metamon": metamon}
         print_json(known)
         return 0
@@ -44,7 +34,7 @@ def list_models(args: argparse.Namespace) -> int:
         "Heuristics of poke-env; ?epsilon=0.1 adds one random legal action in ten", HEURISTICS
     )
     _print_names(
-        f"Checkpoints of the built-in learner in {save_dir}",
+        f"Checkpoints of the built-in learner in {runs}",
         checkpoints or ["none: metamon-ext train makes one"],
     )
     print("Your own: module:Class with begin, act and end (metamon_ext.arena.policy.Policy)")
@@ -87,9 +77,12 @@ def _print_names(head: str, names: Iterable[str]) -> None:
         print(f"  {name}")
 
 
-def set_up(args: argparse.Namespace) -> int:
+def setup() -> int:
     """Install what is missing and say where everything is."""
     install_simulator()
     print(f"Node       {find_node()}")
     print(f"simulator  {find_simulator()}")
     return 0
+
+
+FUNCTIONS: Functions = {"models": models, "setup": setup}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from metamon_ext.arena.play import print_unfinished
-from metamon_ext.arguments import add_condition_arguments, fill, positive
-from metamon_ext.cli.models import list_models
+from metamon_ext.cli.flags import Functions, Json, Resume
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import games_of
@@ -17,53 +15,17 @@ from metamon_ext.terminal import console, print_json
 from metamon_ext.workflows.tournament import TournamentConfig, TournamentResult, tournament
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext self_play_tournament`."""
-    parser = commands.add_parser("self_play_tournament")
-    parser.add_argument("--models", nargs="+", metavar="MODEL", help="see --list_models")
-    parser.add_argument("--list_models", action="store_true", help="who can play here")
-    parser.add_argument("--save_dir", type=Path, default=Path("runs"), help="for --list_models")
-    parser.add_argument("--output_dir", type=Path)
-    parser.add_argument("--battles_per_matchup", type=positive, default=200)
-    add_condition_arguments(parser)
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--sprt",
-        nargs=2,
-        type=float,
-        metavar=("ELO0", "ELO1"),
-        help="a matchup ends when it is decided whether the player named first is ELO1 stronger "
-        "rather than ELO0, at error rates of 5 %%; --battles_per_matchup is the most it may take",
-    )
-    how.add_argument(
-        "--adaptive",
-        action="store_true",
-        help="battles go where the order of the players is least certain, and stop when it is "
-        "certain; --battles_per_matchup is the most on average",
-    )
-    parser.add_argument("--gauntlet", metavar="MODEL", help="only this one against the rest")
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="fail if --output_dir has no run to resume",
-    )
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
+def self_play_tournament(
+    config: TournamentConfig, resume: Resume = False, as_json: Json = False
+) -> int:
     """Exit code 1 if an error has left battles unfinished: the same command plays them again."""
-    if args.list_models:
-        return list_models(args)
-    if not args.models or args.output_dir is None:
-        raise UserError("--models and --output_dir are needed; --list_models says who can play")
-    if args.resume and not (args.output_dir / RESULTS).is_file():
-        raise UserError(f"there is no run to resume in {args.output_dir}: leave --resume out")
-    result = tournament(fill(TournamentConfig, args))
-    if args.json:
+    if resume and not (config.output_dir / RESULTS).is_file():
+        raise UserError(f"there is no run to resume in {config.output_dir}: leave --resume out")
+    result = tournament(config)
+    if as_json:
         print_json(result.content)
     else:
-        _report(args.output_dir, result)
+        _report(config.output_dir, result)
     return print_unfinished(result.rows)
 
 
@@ -78,3 +40,6 @@ def _report(output_dir: Path, result: TournamentResult) -> None:
         f"{len(result.all_rows)} battles in {output_dir}; next: metamon-ext visualize_results "
         f"--tournament_dir {output_dir}"
     )
+
+
+FUNCTIONS: Functions = {"self_play_tournament": self_play_tournament}

@@ -2,59 +2,69 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
 
-from metamon_ext.arguments import positive, run_name, seed_value
-
-
-def add_parsers(commands: Any) -> None:
-    """Add the command to what `ArgumentParser.add_subparsers` gave."""
-    parser = commands.add_parser("train")
-    add = parser.add_argument
-    data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--data_dir", type=Path, help="a folder of filtered trajectory files")
-    data.add_argument(
-        "--cached",
-        nargs="+",
-        default=[],
-        metavar="CACHE[?FILTER]",
-        help="caches of such folders, each with a filter if wanted: x.mmap?wins_losses_both=wins",
-    )
-    add("--cached_weights", nargs="+", type=float, help="how often each is drawn from")
-    add("--save_dir", type=Path, default=Path("runs"), help="runs lie in {save_dir}/{run_name}")
-    add("--run_name", type=run_name, required=True, help="a folder of this name is made")
-    add("--gin_config", default="binary_advantage", help="a path, or a file of gin_configs/lite")
-    add("--gin", action="append", default=[], metavar="'NAME.PARAM = VALUE'", help="override")
-    add("--finetune_from", type=Path, metavar="RUN", help="begin with the weights of another run")
-    add(
-        "--reward_function",
-        help="WinLossReward if not given; a cache must have been built with the same one",
-    )
-    add("--steps", type=positive, help="in all, those before --resume included")
-    add("--seed", type=seed_value)
-    add("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
-    add("--log", action="store_true", help="log to Weights & Biases (WANDB_MODE=offline works)")
-    parser.set_defaults(run=run_train)
+from metamon_ext.cli.flags import Functions
+from metamon_ext.errors import UserError
+from metamon_ext.settings import check_at_least, check_run_name, check_seed
 
 
-def run_train(args: argparse.Namespace) -> int:
-    """Exit code 0 when the last step is made and saved."""
+def train_command(
+    run_name: str,
+    data_dir: Path | None = None,
+    cached: tuple[str, ...] = (),
+    cached_weights: tuple[float, ...] | None = None,
+    save_dir: Path = Path("runs"),
+    gin_config: str = "binary_advantage",
+    gin: tuple[str, ...] = (),
+    finetune_from: Path | None = None,
+    reward_function: str | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    log: bool = False,
+) -> int:
+    """Exit code 0 when the last step is made and saved.
+
+    Args:
+        run_name: a folder of this name is made
+        data_dir: a folder of filtered trajectory files
+        cached: caches of such folders instead, each with a filter if wanted:
+            x.mmap?wins_losses_both=wins
+        cached_weights: how often each is drawn from
+        save_dir: runs are in {save_dir}/{run_name}
+        gin_config: a path, or a file of gin_configs/lite
+        gin: overrides, e.g. 'train.steps = 100'
+        finetune_from: begin with the weights of another run
+        reward_function: default: WinLossReward; a cache must have been built with the same one
+        steps: in all, those of an interrupted run included
+        seed: of the initial weights and of the order of the data
+        resume: continue from the run's checkpoint, if there is one
+        log: log to Weights & Biases (WANDB_MODE=offline works)
+    """
+    check_run_name(run_name)
+    check_at_least(1, steps=steps)
+    if seed is not None:
+        check_seed(seed)
+    if (data_dir is None) == (not cached):
+        raise UserError("Pass either --data_dir or --cached.")
     from metamon_ext.training.lite.train import train
 
     train(
-        data_dir=args.data_dir,
-        run_dir=args.save_dir / args.run_name,
-        config=args.gin_config,
-        overrides=args.gin,
-        steps=args.steps,
-        seed=args.seed,
-        resume=args.resume,
-        log=args.log,
-        cached=args.cached,
-        cached_weights=args.cached_weights,
-        finetune_from=args.finetune_from,
-        reward_function=args.reward_function,
+        data_dir=data_dir,
+        run_dir=save_dir / run_name,
+        config=gin_config,
+        overrides=gin,
+        steps=steps,
+        seed=seed,
+        resume=resume,
+        log=log,
+        cached=cached,
+        cached_weights=cached_weights,
+        finetune_from=finetune_from,
+        reward_function=reward_function,
     )
     return 0
+
+
+FUNCTIONS: Functions = {"train": train_command}

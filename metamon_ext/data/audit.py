@@ -1,4 +1,4 @@
-"""Is a set of battles fit to train on? Each is judged, and every fault counted."""
+"""Audit a dataset before training: validate each battle and count every problem."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.data.audit_report import AuditReport
-from metamon_ext.data.judge import Verdict, judge
 from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.quarantine import Quarantine
-from metamon_ext.data.replays.sources import Records, data_files, holds_many, records, sample
+from metamon_ext.data.replays.readers import Records
+from metamon_ext.data.replays.sources import data_files, holds_many, records, sample
+from metamon_ext.data.validation import ValidationResult, validate
 from metamon_ext.terminal import track
 
 PROBE = 1000
-"""Records that are looked at before all others: are they nothing but placeholders?"""
+"""How many records are checked first: the dataset may consist of placeholders."""
 
 
 def audit(
@@ -28,19 +29,25 @@ def audit(
     quarantine: Path | None = None,
     forbid_usernames: bool = False,
 ) -> AuditReport:
-    """Judge trajectories and raw replays: files, archives, and folders of them.
+    """Validate trajectories and raw replays.
 
-    Where a look at `PROBE` records from all over `paths` finds nothing but placeholders, that is
-    the report. `sample_size` judges about so many battles and no more; `quarantine` is a folder
-    that bad files are moved to; `forbid_usernames` makes real names, and chat, a fault. Raises
-    UserError where a path is not there or holds nothing to judge, and for a quarantine that cannot
-    be written.
+    If a sample of `PROBE` records contains only placeholders, the report is on this sample.
+
+    Args:
+        paths: Files, archives, and folders of them.
+        workers: Processes.
+        sample_size: Validate about this many battles. None: all.
+        quarantine: A folder to which invalid files are moved.
+        forbid_usernames: Reject battles with real names or chat.
+
+    Raises:
+        UserError: A path does not exist or has no data, or the quarantine cannot be written.
     """
     paths = list(paths)
     notes: list[str] = []
     files = data_files(paths, notes, quarantine)
     aside = Quarantine(quarantine, paths) if quarantine is not None else None
-    report = only_placeholders(map(judge, sample(paths, PROBE)))
+    report = only_placeholders(map(validate, sample(paths, PROBE)))
     if report is not None:
         return report
 
@@ -53,46 +60,51 @@ def audit(
         total = sample_size
         found = islice(sample(paths, sample_size), sample_size)
     with aside or nullcontext():
-        for verdict in judge_all(found, workers, show_progress, total):
-            if forbid_usernames and verdict.reason is None and (verdict.people or verdict.chats):
-                detail = ", ".join((*verdict.people, *["chat"] * verdict.chats))
-                verdict = replace(verdict, reason="usernames", detail=detail)
-            report.add(verdict)
+        for result in validate_all(found, workers, show_progress, total):
+            if forbid_usernames and result.reason is None and (result.people or result.chats):
+                detail = ", ".join((*result.people, *["chat"] * result.chats))
+                result = replace(result, reason="usernames", detail=detail)
+            report.add(result)
             if aside is not None:
-                aside.add(verdict)
+                aside.add(result)
     if not report.files:
-        next(files, None)  # says so where there is nothing to read at all
+        next(files, None)  # raises if there is nothing to read
     report.notes += notes
     return report
 
 
-def only_placeholders(verdicts: Iterable[Verdict]) -> AuditReport | None:
-    """The report on a sample of placeholders; None at the first record that is something else."""
+def only_placeholders(results: Iterable[ValidationResult]) -> AuditReport | None:
+    """The report on a sample of placeholders, or None if there is any other record."""
     report = AuditReport(sampled=True)
-    for verdict in verdicts:
-        report.add(verdict)
-        if verdict.reason != "empty_log":
+    for result in results:
+        report.add(result)
+        if result.reason != "empty_log":
             return None
     return report if report.files else None
 
 
-def judge_all(
+def validate_all(
     sources: Iterable[Any],
     workers: int = 1,
     show_progress: bool = False,
     total: int | None = None,
-    judge: Callable[[Any], Verdict] = judge,
-) -> Iterator[Verdict]:
-    """Judge what `judge` takes on `workers` processes, in order, finding duplicates among it.
+    validate: Callable[[Any], ValidationResult] = validate,
+) -> Iterator[ValidationResult]:
+    """Validate many battles in parallel, in order, and mark duplicates.
 
-    `total` is how many there are, where that is known. Raises RunStopped when a process dies.
+    Args:
+        sources: What `validate` takes.
+        total: The number of sources, if known, for the progress bar.
+
+    Raises:
+        RunStopped: A worker process died.
     """
     seen: set[bytes] = set()
-    verdicts = map_in_order(judge, sources, workers)
-    for verdict in track(verdicts, "judging", total, show_progress):
-        if verdict.digest in seen:
-            detail = "the same content as a file before it"
-            verdict = replace(verdict, reason="duplicate", detail=detail)
-        elif verdict.digest:
-            seen.add(verdict.digest)
-        yield verdict
+    results = map_in_order(validate, sources, workers)
+    for result in track(results, "validating", total, show_progress):
+        if result.digest in seen:
+            detail = "the same content as an earlier file"
+            result = replace(result, reason="duplicate", detail=detail)
+        elif result.digest:
+            seen.add(result.digest)
+        yield result

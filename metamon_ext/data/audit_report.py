@@ -1,4 +1,4 @@
-"""What an audit found, added up, for people and as JSON."""
+"""The result of an audit, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -12,21 +12,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metamon_ext.data.judge import REASONS, REPLAY, TRAJECTORY, Verdict
+from metamon_ext.data.validation import REASONS, REPLAY, TRAJECTORY, ValidationResult
 
 EXAMPLES = 3
 
 
 @dataclass
 class AuditReport:
-    """The verdicts on many battles, added up: a battle is a file, or a record of a larger one.
+    """Counts over the validation results of many battles.
 
-    All figures but `files` and `reasons` are of good ones. `lengths` are decisions a trajectory,
-    `turns` turns a raw replay; `months` are the dates as `2015-06`; `folder_formats` the formats
-    of the files of each folder; `people` the players whose names seem to be real; `chats` counts
-    the raw replays with words of people in them. `examples` holds up to three files of each reason.
-    `sampled`: this is a sample, and there may be more. `notes` are sentences on what was not looked
-    at.
+    All fields but `files`, `reasons` and `examples` count valid battles only.
+
+    Attributes:
+        files: All battles: files, and records of larger files.
+        missing: Decisions whose action was not revealed.
+        examples: Reason -> up to three files.
+        lengths: Decisions of each trajectory.
+        kinds: Trajectories and raw replays.
+        turns: Turns of each raw replay.
+        months: Dates, as `2015-06`.
+        folder_formats: Folder -> formats of its files.
+        people: Players whose names look like real ones.
+        chats: Raw replays with chat.
+        sampled: Only a sample was validated.
+        notes: Sentences on skipped files.
     """
 
     files: int = 0
@@ -48,65 +57,71 @@ class AuditReport:
     notes: list[str] = field(default_factory=list)
 
     def count(self, example: str, reason: str | None) -> None:
-        """Count one battle: a good one, or one with a reason, which `example` may illustrate."""
+        """Count one battle: a valid one, or one with a reason and a line for `examples`."""
         self.files += 1
         if reason is not None:
             self.reasons[reason] += 1
             if len(self.examples[reason]) < EXAMPLES:
                 self.examples[reason].append(_printable(example))
 
-    def add(self, verdict: Verdict) -> None:
-        """Count one battle, and what is in it if it is a good one."""
-        self.count(f"{verdict.path}: {verdict.detail}", verdict.reason)
-        if verdict.reason is not None:
+    def add(self, result: ValidationResult) -> None:
+        """Count one battle, and its content if it is valid."""
+        self.count(f"{result.path}: {result.detail}", result.reason)
+        if result.reason is not None:
             return
-        self.kinds[verdict.kind] += 1
-        self.formats[verdict.format] += 1
-        self.chats += verdict.chats
-        self.people.update(verdict.people)
-        if verdict.rating is not None:
-            self.ratings.append(verdict.rating)
-        if verdict.date is not None:
-            self.months[f"{verdict.date:%Y-%m}"] += 1
-        if verdict.path == verdict.file:
-            self.folder_formats[str(verdict.path.parent)].add(verdict.format)
-        if verdict.kind == REPLAY:
-            self.turns.append(verdict.turns)
+        self.kinds[result.kind] += 1
+        self.formats[result.format] += 1
+        self.chats += result.chats
+        self.people.update(result.people)
+        if result.rating is not None:
+            self.ratings.append(result.rating)
+        if result.date is not None:
+            self.months[f"{result.date:%Y-%m}"] += 1
+        if result.path == result.file:
+            self.folder_formats[str(result.path.parent)].add(result.format)
+        if result.kind == REPLAY:
+            self.turns.append(result.turns)
             return
-        self.decisions += verdict.decisions
-        self.missing += verdict.missing
-        self.outcomes[verdict.outcome] += 1
-        self.lengths.append(verdict.decisions)
+        self.decisions += result.decisions
+        self.missing += result.missing
+        self.outcomes[result.outcome] += 1
+        self.lengths.append(result.decisions)
 
     @property
     def usable_files(self) -> int:
+        """The number of valid battles."""
         return self.files - self.reasons.total()
 
     @property
     def missing_action_share(self) -> float:
-        """Share of decisions whose action was not revealed; the blank last one is no decision."""
+        """The share of decisions whose action was not revealed."""
         return self.missing / self.decisions if self.decisions else 0.0
 
     @property
     def placeholders(self) -> bool:
-        """Is there nothing but records with an empty log?"""
+        """Whether all records have an empty log."""
         return 0 < self.files == self.reasons["empty_log"]
 
     @property
     def mixed_folders(self) -> dict[str, list[str]]:
-        """Folder -> formats, where files of several lie side by side."""
+        """Folder -> formats, for folders with files of several formats."""
         mixed = {key: sorted(formats) for key, formats in self.folder_formats.items()}
         return {_printable(key): formats for key, formats in mixed.items() if len(formats) > 1}
 
     @property
+    def usable(self) -> bool:
+        """Whether there are valid battles, and at least as many as invalid ones."""
+        return self.usable_files > 0 and self.reasons.total() <= self.files / 2
+
+    @property
     def verdict(self) -> str:
-        """`usable`, `usable after quarantine`, or `unusable` when more than half the files are."""
-        if self.usable_files == 0 or self.reasons.total() > self.files / 2:
+        """`usable`, `usable after quarantine` or `unusable`."""
+        if not self.usable:
             return "unusable"
         return "usable after quarantine" if self.reasons else "usable"
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON takes it."""
+        """The report as a JSON object."""
         return {
             "verdict": self.verdict,
             "placeholders": self.placeholders,
@@ -145,23 +160,23 @@ def _printable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def placeholder_words(looked_at: int) -> str:
-    """What there is to say of a download without battles."""
+def placeholder_message(records: int) -> str:
+    """A message for a download without battles."""
     return (
-        f"placeholders: every record looked at has an empty log ({looked_at:,} looked at), "
-        "there are no battles in this download"
+        f"All {records:,} records that were checked are placeholders with an empty log. "
+        "This download has no battles."
     )
 
 
 def print_audit(console: Console, report: AuditReport) -> None:
-    """Show what is in the files, what is wrong with them, and the verdict."""
+    """Print what the files contain, their problems, and the verdict."""
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True)
 
     found = report.to_dict()
     sampled = " (a sample)" if report.sampled else ""
-    console.print(f"{report.usable_files:,} of {report.files:,} files are good{sampled}.")
+    console.print(f"{report.usable_files:,} of {report.files:,} files are valid{sampled}.")
     if report.kinds[TRAJECTORY]:
         length = found["decisions_per_file"]
         console.print(
@@ -185,27 +200,27 @@ def print_audit(console: Console, report: AuditReport) -> None:
             + (f" ({rated})." if report.ratings else ".")
         )
     for folder, formats in found["mixed_folders"].items():
-        say(f"Mixed: {folder} holds {', '.join(formats)} side by side.")
+        say(f"Mixed formats: {folder} contains {', '.join(formats)}.")
     if report.people or report.chats:
         names = ", ".join(found["people"]["examples"])
         say(
-            f"People: {len(report.people):,} names that seem to be real"
+            f"People: {len(report.people):,} names that look real"
             + (f" ({names}{', ...' if len(report.people) > EXAMPLES else ''})" if names else "")
             + f", {report.chats:,} raw replays with chat."
         )
     print_reasons(console, report)
     if report.placeholders:
-        say(placeholder_words(report.files))
+        say(placeholder_message(report.files))
     console.print(Text.assemble("Verdict: ", (report.verdict, "bold")))
 
 
 def print_reasons(console: Console, report: AuditReport) -> None:
-    """What was not looked at, and a table of why files are set aside, with examples under it."""
+    """Print the notes, and a table of the reasons with examples."""
     for note in report.notes:
         console.print(_printable(note), soft_wrap=True)
     if not report.reasons:
         return
-    table = Table("reason", "files", "share", "the file")
+    table = Table("reason", "files", "share", "meaning: the file ...")
     for reason, count in report.reasons.most_common():
         table.add_row(reason, f"{count:,}", f"{count / report.files:.1%}", REASONS[reason])
     console.print(table)

@@ -1,4 +1,4 @@
-"""Set bad trajectories aside, each for a reason that is counted, and link the good ones."""
+"""Filter trajectories: link the valid ones to a new folder, and count why others are dropped."""
 
 from __future__ import annotations
 
@@ -6,29 +6,25 @@ import hashlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arguments import check_seed
-from metamon_ext.data.audit import judge_all
+from metamon_ext.data.audit import validate_all
 from metamon_ext.data.audit_report import AuditReport
-from metamon_ext.data.judge import Verdict, judge_trajectory
-from metamon_ext.data.trajectory import (
-    FILTERING_STATS,
-    TrajectoryName,
-    trajectory_files,
-)
+from metamon_ext.data.trajectory import FILTERING_STATS, TrajectoryName, trajectory_files
+from metamon_ext.data.validation import ValidationResult, validate_trajectory_file
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.files import lock_folder, whole_file, write_json
+from metamon_ext.files import atomic_write, lock_folder, require_separate, write_json
+from metamon_ext.settings import check_at_least, check_seed
 
 
 @dataclass(frozen=True)
 class BattleRecord:
-    """What is known of a trajectory's battle beside the file: its turns, and of the player whose
-    trajectory it is, how many decisions there were and how many choices were not legal."""
+    """What the results of a run record about the battle of a trajectory: its turns, and the
+    decisions and invalid choices of the trajectory's player."""
 
     turns: int
     decisions: int
@@ -40,12 +36,19 @@ RecordOf = Callable[[Path], "BattleRecord | None"]
 
 @dataclass(frozen=True)
 class FilterRules:
-    """Which files without a fault are kept: those of min to max decisions and turns (None: no
-    limit), with at most `max_invalid_rate` of the player's choices invalid.
+    """Which valid trajectories are kept.
 
-    Turns and invalid choices are in no file; they come from the record of the battle. Without one
-    decisions stand for turns, of which there are a few more, and the rate is not known.
-    `keep_cut_off` keeps battles cut off by a turn limit too, which Metamon saves as losses.
+    Turns and invalid choices come from the record of the battle. Without a record, the number of
+    decisions stands for turns (there are a few more), and the rate of invalid choices is not
+    checked.
+
+    Attributes:
+        min_decisions: of the player.
+        max_decisions: of the player.
+        keep_cut_off: keep battles stopped by a turn limit, which Metamon saves as losses.
+        min_turns: drop shorter battles.
+        max_turns: drop longer battles.
+        max_invalid_rate: of the player's choices that the arena recorded as invalid.
     """
 
     min_decisions: int = 1
@@ -57,33 +60,34 @@ class FilterRules:
 
     def __post_init__(self) -> None:
         if self.max_invalid_rate is not None and not 0 <= self.max_invalid_rate <= 1:
-            raise UserError(f"max_invalid_rate ({self.max_invalid_rate}) is a share from 0 to 1")
+            raise UserError(f"max_invalid_rate must be from 0 to 1, not {self.max_invalid_rate}.")
+        check_at_least(1, min_decisions=self.min_decisions, max_decisions=self.max_decisions)
         for what in ("decisions", "turns"):
             low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
             if high is not None and high < low:
-                raise UserError(
-                    f"max_{what} ({high}) is below min_{what} ({low}): nothing could be kept"
-                )
+                raise UserError(f"max_{what} ({high}) must not be below min_{what} ({low}).")
 
-    def apply(self, verdict: Verdict, record: BattleRecord | None = None) -> Verdict:
-        """The same verdict, with a reason if these rules drop the file, without if they keep it."""
-        if verdict.reason == "cut_off" and self.keep_cut_off:
-            verdict = replace(verdict, reason=None, detail="")
-        if verdict.reason is not None:
-            return verdict
-        turns = record.turns if record else verdict.decisions
+    def apply(
+        self, result: ValidationResult, record: BattleRecord | None = None
+    ) -> ValidationResult:
+        """The same result, with a reason if these rules drop the file."""
+        if result.reason == "cut_off" and self.keep_cut_off:
+            result = replace(result, reason=None, detail="")
+        if result.reason is not None:
+            return result
+        turns = record.turns if record else result.decisions
         for value, low, high, unit in (
-            (verdict.decisions, self.min_decisions, self.max_decisions, "decisions"),
+            (result.decisions, self.min_decisions, self.max_decisions, "decisions"),
             (turns, self.min_turns, self.max_turns, "turns" if record else "decisions"),
         ):
             if value < low:
-                return replace(verdict, reason="too_short", detail=f"{value} {unit}")
+                return replace(result, reason="too_short", detail=f"{value} {unit}")
             if high is not None and value > high:
-                return replace(verdict, reason="too_long", detail=f"{value} {unit}")
+                return replace(result, reason="too_long", detail=f"{value} {unit}")
         rate = record.invalid / max(record.decisions, 1) if record else 0.0
         if self.max_invalid_rate is not None and rate > self.max_invalid_rate:
-            return replace(verdict, reason="invalid_choices", detail=f"{rate:.1%} of its choices")
-        return verdict
+            return replace(result, reason="invalid_choices", detail=f"{rate:.1%} of its choices")
+        return result
 
 
 def filter_trajectories(
@@ -96,77 +100,77 @@ def filter_trajectories(
     balance_seed: int | None = None,
     dry_run: bool = False,
 ) -> tuple[AuditReport, dict[str, Any]]:
-    """Hard-link (or copy) the files worth keeping to `output_dir/{format}/`, under their names.
+    """Hard-link or copy the trajectories worth keeping to `output_dir/{format}/`.
 
-    Writes `output_dir/filtering_stats.json`. `input_dir` is only read. A second run changes
-    nothing, and a run over a grown `input_dir` adds to the output. Nothing is ever deleted: an
-    `output_dir` that holds other trajectories is refused. Raises UserError for this and for folders
-    that cannot be read or written. Memory grows by about 1 KB a file.
+    Also writes `output_dir/filtering_stats.json`. Running it again changes nothing, and adds the
+    files that are new in `input_dir`. Nothing is deleted. Memory grows by about 1 KB a file.
 
     Args:
-        record_of: what is known of a file's battle.
-        balance_seed: with one, as many wins as losses of each player are kept, and the seed says
-            which of the surplus are dropped.
-        dry_run: only count.
+        record_of: The record of a file's battle, if there is one.
+        balance_seed: Keep as many wins as losses of each player, choosing with this seed.
+        dry_run: Only count.
 
     Returns:
-        What was found, with the reasons of all files that were not kept, and what
-        `filtering_stats.json` holds.
+        The report, and the content of `filtering_stats.json`.
+
+    Raises:
+        UserError: A folder cannot be read or written, or the output has other trajectories.
     """
     rules = rules or FilterRules()
     if balance_seed is not None:
         check_seed(balance_seed)
-    source, destination = input_dir.resolve(), output_dir.resolve()
-    if source.is_relative_to(destination) or destination.is_relative_to(source):
-        raise UserError(f"{output_dir} and {input_dir} lie in each other: use a separate folder")
+    require_separate(output_dir, input_dir)
     files = trajectory_files(input_dir, separate=output_dir)
     paths = list(files)
     if not paths:
-        raise UserError(f"{input_dir}: no .json.lz4 or .json file in it or below")
+        raise UserError(f"{input_dir} contains no .json.lz4 or .json file.")
 
     with nullcontext() if dry_run else lock_folder(output_dir):
         report = AuditReport(notes=files.notes)
-        unrecorded = 0
-        good: dict[Path, Verdict] = {}
-        for verdict in judge_all(paths, workers, show_progress, len(paths), judge_trajectory):
-            record = record_of(verdict.path) if record_of and verdict.reason is None else None
-            unrecorded += record is None and verdict.reason is None
-            verdict = rules.apply(verdict, record)
-            target = output_dir / verdict.format / verdict.path.name
-            if verdict.reason is None and target in good:
-                verdict = replace(verdict, reason="same_name", detail=f"as {good[target].path}")
-            if verdict.reason is None:
-                good[target] = verdict
-            else:
-                report.add(verdict)
-        if balance_seed is not None:
-            for target in surplus_outcomes(list(good), balance_seed):
-                detail = f"{good[target].outcome} that no other outcome weighs up"
-                report.add(replace(good.pop(target), reason="surplus_outcome", detail=detail))
-        for verdict in good.values():
-            report.add(verdict)
+        results = validate_all(paths, workers, show_progress, len(paths), validate_trajectory_file)
+        kept, unrecorded = _keep(results, rules, record_of, output_dir, report)
+        for target in surplus_outcomes(kept, balance_seed) if balance_seed is not None else ():
+            detail = f"a {kept[target].outcome} without a counterpart"
+            report.add(replace(kept.pop(target), reason="surplus_outcome", detail=detail))
+        for result in kept.values():
+            report.add(result)
 
-        stats = filtering_stats(report, rules) | {"files_without_record": unrecorded}
+        stats = _stats(report, rules) | {"files_without_record": unrecorded}
         stats["balance_seed"] = balance_seed
-        if dry_run:
-            return report, stats
-        try:
-            _refuse_strangers(output_dir, good)
-            for folder in {target.parent for target in good} | {output_dir}:
-                folder.mkdir(parents=True, exist_ok=True)
-            for target, verdict in good.items():
-                _place(verdict.path, target)
-            write_json(output_dir / FILTERING_STATS, stats)
-        except OSError as error:
-            raise cannot_write(output_dir, error) from error
+        if not dry_run:
+            _write(output_dir, kept, stats)
         return report, stats
 
 
-def surplus_outcomes(files: Sequence[Path], seed: int) -> list[Path]:
+def _keep(
+    results: Iterable[ValidationResult],
+    rules: FilterRules,
+    record_of: RecordOf | None,
+    output_dir: Path,
+    report: AuditReport,
+) -> tuple[dict[Path, ValidationResult], int]:
+    """Target -> valid file, and how many valid files have no record. Counts the other files."""
+    kept: dict[Path, ValidationResult] = {}
+    unrecorded = 0
+    for result in results:
+        record = record_of(result.path) if record_of and result.reason is None else None
+        unrecorded += record is None and result.reason is None
+        result = rules.apply(result, record)
+        target = output_dir / result.format / result.path.name
+        if result.reason is None and target in kept:
+            result = replace(result, reason="same_name", detail=f"as {kept[target].path}")
+        if result.reason is None:
+            kept[target] = result
+        else:
+            report.add(result)
+    return kept, unrecorded
+
+
+def surplus_outcomes(files: Iterable[Path], seed: int) -> list[Path]:
     """The files to drop so that each player has as many wins as losses in each folder.
 
-    Which ones depends on the seed, the battles and their players alone, not on the files' order nor
-    on when they were played: the same battles of another day lose the same files.
+    The choice depends only on the seed, the battle ids and the players, not on the order of the
+    files or the dates of the battles.
     """
     by_player: defaultdict[tuple[Path, str], dict[str, list[tuple[bytes, Path]]]] = defaultdict(
         lambda: {"WIN": [], "LOSS": []}
@@ -184,33 +188,35 @@ def surplus_outcomes(files: Sequence[Path], seed: int) -> list[Path]:
     return surplus
 
 
-def filtering_stats(report: AuditReport, rules: FilterRules) -> dict[str, Any]:
-    """How many files came in, were kept and why not."""
+def _stats(report: AuditReport, rules: FilterRules) -> dict[str, Any]:
+    found = report.to_dict()
     return {
         "input_files": report.files,
         "kept_files": report.usable_files,
         "kept_decisions": report.decisions,
-        "kept_outcomes": dict(sorted(report.outcomes.items())),
+        "kept_outcomes": found["outcomes"],
         "rules": rules,
-        "reasons": report.to_dict()["reasons"],
-        "notes": report.to_dict()["notes"],
+        "reasons": found["reasons"],
+        "notes": found["notes"],
     }
 
 
-def _refuse_strangers(output_dir: Path, kept: Container[Path]) -> None:
-    if not output_dir.exists():
-        return
-    strangers = [path for path in trajectory_files(output_dir) if path not in kept]
-    if strangers:
-        raise UserError(
-            f"{output_dir} holds {len(strangers)} trajectories that this run would not put there, "
-            f"{strangers[0]} for one: use an empty folder"
-        )
-
-
-def _place(path: Path, target: Path) -> None:
-    with whole_file(target) as temporary:
-        try:
-            os.link(path.resolve(), temporary)  # the file itself, not a symbolic link to it
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(path, temporary)
+def _write(output_dir: Path, kept: Mapping[Path, ValidationResult], stats: dict[str, Any]) -> None:
+    try:
+        others = [path for path in trajectory_files(output_dir) if path not in kept]
+        if others:
+            raise UserError(
+                f"{output_dir} has {len(others)} other trajectories, such as {others[0]}. "
+                "Choose an empty folder."
+            )
+        for folder in {target.parent for target in kept} | {output_dir}:
+            folder.mkdir(parents=True, exist_ok=True)
+        for target, result in kept.items():
+            with atomic_write(target) as temporary:
+                try:
+                    os.link(result.path.resolve(), temporary)  # not a link to a symbolic link
+                except OSError:  # another file system, or one without hard links
+                    shutil.copyfile(result.path, temporary)
+        write_json(output_dir / FILTERING_STATS, stats)
+    except OSError as error:
+        raise cannot_write(output_dir, error) from error

@@ -1,4 +1,4 @@
-"""A function on all cores, over more items than fit in memory."""
+"""An ordered parallel map over more items than fit in memory."""
 
 from __future__ import annotations
 
@@ -25,56 +25,63 @@ def map_in_order(
     chunk: int = 32,
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
-    apart: bool = False,
+    force_processes: bool = False,
 ) -> Iterator[Result]:
-    """`map(function, items)` in `workers` processes, which take `chunk` items at a time.
+    """`map(function, items)` on several processes, with bounded memory.
 
-    The results come in the order of the items, of which only a few chunks are taken ahead. No
-    process is started for less than a chunk, nor for one worker, unless `function` is to be kept
-    `apart` from this process. `initializer(*initargs)` runs once in each process. Raises
-    RunStopped when a process dies.
+    The executors of Python and joblib either read all items at once or keep all results that are
+    not consumed yet. This map takes only a few chunks of items ahead of the consumer.
+
+    Args:
+        workers: With one worker, or less than a chunk of items, everything runs in this process.
+        chunk: How many items a process takes at a time.
+        initializer: Runs once in each process, with `initargs`.
+        force_processes: Never run `function` in this process.
+
+    Raises:
+        RunStopped: A process died.
     """
     items = iter(items)
     head = list(islice(items, chunk))
     if not head:
         return
-    if not apart and (workers <= 1 or len(head) < chunk):
+    items = chain(head, items)
+    if not force_processes and (workers <= 1 or len(head) < chunk):
         if initializer is not None:
             initializer(*initargs)
-        yield from map(function, chain(head, items))
+        yield from map(function, items)
         return
-    items = chain(head, items)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin, (initializer, initargs))
+    pool = ProcessPoolExecutor(workers, context, _start, (initializer, initargs))
     waiting: deque[Future[list[Result]]] = deque()
     try:
         while batch := list(islice(items, chunk)):
-            waiting.append(pool.submit(_each, function, batch))
+            waiting.append(pool.submit(_map, function, batch))
             if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
     except BrokenProcessPool:
         raise RunStopped(
-            "a worker died, perhaps for memory: run it again with one worker"
+            "A worker process died, perhaps out of memory. Run the command again with one worker."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
         initializer(*initargs)
 
 
 def _end_with_parent() -> None:
-    """A process that is killed cannot end its workers, which would wait for work for ever."""
+    """End this worker when its parent is killed. Otherwise it would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
-def _each(function: Callable[[T], Result], batch: list[T]) -> list[Result]:
+def _map(function: Callable[[T], Result], batch: list[T]) -> list[Result]:
     return list(map(function, batch))

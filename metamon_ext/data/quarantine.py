@@ -1,4 +1,4 @@
-"""Bad files are put where training does not see them; nothing is ever deleted."""
+"""Move invalid files out of a dataset. Nothing is deleted."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 
 import orjson
 
-from metamon_ext.data.judge import Verdict
 from metamon_ext.data.trajectory import QUARANTINED
+from metamon_ext.data.validation import ValidationResult
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.files import lock_folder, whole_file
+from metamon_ext.files import atomic_write, lock_folder, require_separate
 
 
 class Quarantine:
-    """`folder/{reason}/` gets the bad files, with the folders that they were in below `paths`.
+    """Moves invalid files to `folder/{reason}/`, with their folders below `paths`.
 
-    Of a link to a file the link is moved, and keeps leading to the same file. What is in a folder
-    that a link leads to is moved out of that folder, as if the folder itself were in `paths`.
+    A symbolic link is moved, not its target, and keeps leading to the same file. Files behind a
+    link to a folder are moved as if that folder were in `paths`. Invalid records of larger files
+    stay: `folder/records.jsonl` lists them when the `with` block ends.
 
-    Bad records of archives, lists, JSON lines and parquet stay where they are:
-    `folder/records.jsonl` lists them when the `with` block ends. Raises UserError for a folder
-    inside of `paths`, around them, in use by another audit, or that cannot be written.
+    Raises:
+        UserError: The folder overlaps one of `paths`, is in use, or cannot be written.
     """
 
     def __init__(self, folder: Path, paths: Iterable[Path]) -> None:
@@ -34,25 +34,23 @@ class Quarantine:
         self._listed: list[bytes] = []
         self._locked = False
         self._lock = ExitStack()
-        target = folder.resolve()
-        for path in map(Path.resolve, self.paths):
-            if target.is_relative_to(path) or path.is_relative_to(target):
-                raise UserError(f"{folder} and {path} lie in each other: use a separate folder")
+        for path in self.paths:
+            require_separate(folder, path)
 
-    def add(self, verdict: Verdict) -> None:
-        """Put away what has a reason; the rest stays."""
-        if verdict.reason is None:
+    def add(self, result: ValidationResult) -> None:
+        """Move or list a battle if it is invalid."""
+        if result.reason is None:
             return
-        if not self._locked:  # a folder is made only where there is something to put away
+        if not self._locked:  # no folder is created for a dataset without problems
             self._lock.enter_context(lock_folder(self.folder))
             self._locked = True
         try:
-            if verdict.path == verdict.file and os.path.lexists(verdict.file):
-                self._move(verdict.file, verdict.reason)
+            if result.path == result.file and os.path.lexists(result.file):
+                self._move(result.file, result.reason)
                 return
         except OSError as error:
-            raise UserError(f"cannot move {verdict.file}: {error.strerror or error}") from None
-        line = {"where": str(verdict.path), "reason": verdict.reason, "detail": verdict.detail}
+            raise UserError(f"Cannot move {result.file}: {error.strerror or error}.") from None
+        line = {"where": str(result.path), "reason": result.reason, "detail": result.detail}
         printable = {key: text.encode(errors="replace").decode() for key, text in line.items()}
         self._listed.append(orjson.dumps(printable) + b"\n")
 
@@ -74,13 +72,10 @@ class Quarantine:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._write_list()
-
-    def _write_list(self) -> None:
-        if not self._listed:
-            return
-        try:
-            with whole_file(self.folder / QUARANTINED) as temporary:
-                temporary.write_bytes(b"".join(self._listed))
-        except OSError as error:
-            raise cannot_write(self.folder / QUARANTINED, error) from None
+            if not self._listed:
+                return
+            try:
+                with atomic_write(self.folder / QUARANTINED) as temporary:
+                    temporary.write_bytes(b"".join(self._listed))
+            except OSError as error:
+                raise cannot_write(self.folder / QUARANTINED, error) from None

@@ -1,1 +1,1 @@
-"""`metamon-ext doctor`: what is installed, what of it cannot work, and the cure."""
+"""`metamon-ext doctor`: check the installation, and print a fix for each failed check."""

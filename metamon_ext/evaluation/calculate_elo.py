@@ -1,20 +1,15 @@
-"""`metamon-ext calculate_elo`: who is how strong, from a tournament's folder."""
+"""Ratings from a tournament's folder, with intervals, in four files."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Column, Table
 
 from metamon_ext.errors import UserError, cannot_write
 from metamon_ext.evaluation.elo import last_ratings, progression
@@ -24,7 +19,6 @@ from metamon_ext.evaluation.report import Matchup, matchups, matrix
 from metamon_ext.evaluation.results import Results, read_tournament
 from metamon_ext.evaluation.standings import Standing, standings, write_csv, write_standings
 from metamon_ext.files import write_json
-from metamon_ext.terminal import console, print_json
 
 FILES = ("ratings.json", "progression.csv", "matchup_matrix.csv", "statistics.csv")
 
@@ -37,108 +31,90 @@ MEANING = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class RatingsConfig:
+    """What to rate, and how.
+
+    Attributes:
+        tournament_dir: the folder of a tournament, or of Metamon's battle logs.
+        k_factor: of classic Elo.
+        initial_rating: of classic Elo.
+        anchor: the player whose rating is set to `anchor_rating`. None: the mean of all is.
+        anchor_rating: where the scale is tied to.
+    """
+
+    tournament_dir: Path
+    k_factor: float = 32.0
+    initial_rating: float = 1500.0
+    anchor: str | None = None
+    anchor_rating: float = 1500.0
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("k_factor", 0), ("initial_rating", None), ("anchor_rating", None)):
+            value = getattr(self, name)
+            if not math.isfinite(value) or (lowest is not None and value <= lowest):
+                least = "" if lowest is None else f" above {lowest}"
+                raise UserError(f"{name} must be a finite number{least}, not {value}.")
+
+
 @dataclass(frozen=True)
 class Rated:
-    """A tournament and what it says; `after` is the `progression` of its classic Elo."""
+    """A tournament and its ratings; `after` is the `progression` of its classic Elo."""
 
+    config: RatingsConfig
     results: Results
     ratings: Sequence[Rating]
     found: Sequence[Matchup]
     after: NDArray[np.float64]
     table: Sequence[Standing]
 
-
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext calculate_elo`."""
-    parser = commands.add_parser("calculate_elo")
-    add_rating_arguments(parser)
-    parser.add_argument(
-        "--output_prefix",
-        default="elo_results",
-        help="how the files begin, in the tournament's folder unless it is an absolute path",
-    )
-    parser.add_argument("--json", action="store_true", help="print what {prefix}_ratings.json has")
-    parser.set_defaults(run=run)
-
-
-def add_rating_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to rate, and how."""
-    parser.add_argument("--tournament_dir", type=Path, required=True)
-    parser.add_argument(
-        "--k_factor", type=partial(_rating, above=0), default=32.0, help="of classic Elo"
-    )
-    parser.add_argument("--initial_rating", type=_rating, default=1500.0, help="of classic Elo")
-    parser.add_argument(
-        "--anchor", metavar="PLAYER", help="its rating is set to --anchor_rating, else the mean is"
-    )
-    parser.add_argument("--anchor_rating", type=_rating, default=1500.0, metavar="ELO")
+    @property
+    def content(self) -> dict[str, Any]:
+        """What `{prefix}_ratings.json` holds."""
+        settings = asdict(self.config)
+        del settings["tournament_dir"]
+        return {
+            "ratings": {row.pop("player"): row for row in map(asdict, self.table)},
+            "meaning": MEANING,
+            "battles": len(self.results.games),
+            "unfinished": sum(self.results.unfinished.values()),
+            "battle_formats": self.results.formats,
+            **settings,
+            "matchups": [m.to_dict() for m in self.found],
+            "notes": self.results.notes,
+        }
 
 
-def _rating(text: str, above: float = -math.inf) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if above < value < math.inf:
-        return value
-    least = "" if above == -math.inf else f" above {above:g}"
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number{least}")
-
-
-def rate(args: argparse.Namespace) -> Rated:
-    """The tournament that `add_rating_arguments` asks for."""
-    results = read_tournament(args.tournament_dir)
-    after = progression(results.games, args.k_factor, args.initial_rating)
-    ratings = bradley_terry(results.games, args.anchor, args.anchor_rating)
+def rate(config: RatingsConfig) -> Rated:
+    """Rate the players of a tournament. Raises UserError where there are no finished battles."""
+    results = read_tournament(config.tournament_dir)
+    after = progression(results.games, config.k_factor, config.initial_rating)
+    ratings = bradley_terry(results.games, config.anchor, config.anchor_rating)
     table = standings(results, ratings, last_ratings(results.games, after))
     found = matchups(ratings, results.games, results.unfinished)
-    return Rated(results, ratings, found, after, table)
+    return Rated(config, results, ratings, found, after, table)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Write the four files and print the table."""
-    rated = rate(args)
-    content = ratings_of(rated, args)
-    prefix = args.tournament_dir / args.output_prefix
-    if args.output_prefix.endswith("/") or Path(args.output_prefix).name in ("", ".."):
-        raise UserError(f"--output_prefix {args.output_prefix!r} is a folder: add a name to it")
+def write_ratings(rated: Rated, output_prefix: str = "elo_results") -> Path:
+    """Write the four `FILES`, whose paths begin with the one that is returned.
+
+    Args:
+        output_prefix: how the names begin, in the tournament's folder unless it is an absolute
+            path.
+    """
+    prefix = rated.config.tournament_dir / output_prefix
+    if output_prefix.endswith("/") or Path(output_prefix).name in ("", ".."):
+        raise UserError(f"--output_prefix {output_prefix!r} is a folder: add a name to it")
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
         files = [prefix.with_name(f"{prefix.name}_{name}") for name in FILES]
-        write_json(files[0], content)
+        write_json(files[0], rated.content)
         write_csv(files[1], PROGRESSION, progression_rows(rated.results.games, rated.after))
         write_csv(files[2], *_matrix_table(rated))
         write_standings(files[3], rated.table)
     except OSError as error:
         raise cannot_write(f"{prefix}_*", error) from None
-    if args.json:
-        print_json(content)
-        return 0
-    print_standings(console(), rated.table)
-    for note in rated.results.notes:
-        print(f"Note: {note}", file=sys.stderr)
-    print(f"{len(rated.results.games):,} battles rated. Written: {prefix}_ with {', '.join(FILES)}")
-    return 0
-
-
-def ratings_of(rated: Rated, args: argparse.Namespace) -> dict[str, Any]:
-    """What `{prefix}_ratings.json` holds."""
-    players = {row["player"]: row for row in map(asdict, rated.table)}
-    return {
-        "ratings": {
-            name: {k: v for k, v in r.items() if k != "player"} for name, r in players.items()
-        },
-        "meaning": MEANING,
-        "battles": len(rated.results.games),
-        "unfinished": sum(rated.results.unfinished.values()),
-        "battle_formats": rated.results.formats,
-        "k_factor": args.k_factor,
-        "initial_rating": args.initial_rating,
-        "anchor": args.anchor,
-        "anchor_rating": args.anchor_rating,
-        "matchups": [m.to_dict() for m in rated.found],
-        "notes": rated.results.notes,
-    }
+    return prefix
 
 
 PROGRESSION = ("battle", "player_a", "player_b", "score_a", "elo_a", "elo_b")
@@ -159,30 +135,3 @@ def _matrix_table(rated: Rated) -> tuple[list[str], Iterator[list[object]]]:
     rates, _ = matrix(players, rated.found)
     cells = (["" if np.isnan(rate) else round(rate, 4) for rate in row] for row in rates.tolist())
     return ["player", *players], ([p, *row] for p, row in zip(players, cells, strict=True))
-
-
-def print_standings(console: Console, table: Sequence[Standing]) -> None:
-    """The ratings and what came of the battles, in 80 columns unless there are thousands."""
-    heads = ["Elo", "95 % interval", "> next", "GXE", "W-L-T"]
-    open_ = any(row.unfinished for row in table)
-    numbers = (Column(head, justify="right", no_wrap=True) for head in heads + ["Open"] * open_)
-    shown = Table(Column("#", no_wrap=True), Column("Player", overflow="fold"), *numbers)
-    for row in table:
-        shown.add_row(
-            str(row.rank),
-            row.player,
-            f"{row.elo:.0f}",
-            f"{row.low:.0f} to {row.high:.0f}",
-            "" if row.superiority is None else percent(row.superiority),
-            f"{row.gxe:.1f}",
-            f"{row.wins:,}-{row.losses:,}-{row.ties:,}",
-            *[f"{row.unfinished:,}"] * open_,
-        )
-    console.print(shown)
-
-
-def percent(chance: float) -> str:
-    """Never 100 % or 0 %, which no number of battles can show."""
-    if chance >= 0.9995:
-        return "> 99.9 %"
-    return f"{100 * chance:.1f} %" if chance > 0.0005 else "< 0.1 %"

@@ -16,7 +16,7 @@ from scipy.optimize import isotonic_regression
 
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.ratings import Rating
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -279,5 +279,5 @@ def _save(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[:].set_visible(False)
         axes.set_axisbelow(True)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})

@@ -18,7 +18,7 @@ from metamon_ext.errors import UserError
 from metamon_ext.evaluation import plots
 from metamon_ext.evaluation.games import Game, HeadToHead, score_pairs, tally
 from metamon_ext.evaluation.ratings import Rating, bradley_terry
-from metamon_ext.files import whole_file, write_json
+from metamon_ext.files import atomic_write, write_json
 
 SHORT = 28
 """Matchups of 8 players: a list that is still shown in the terminal and unfolded in the report."""
@@ -176,7 +176,7 @@ def write_page(
         sections="\n".join(f"<h2>{escape(head)}</h2>{html}" for head, html in sections),
         zero=escape(zero),
     )
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 

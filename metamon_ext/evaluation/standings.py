@@ -13,7 +13,7 @@ from metamon_ext.evaluation.elo import gxe
 from metamon_ext.evaluation.games import LOSS, TIE, WIN
 from metamon_ext.evaluation.ratings import Rating
 from metamon_ext.evaluation.results import Results
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,16 @@ def write_standings(path: Path, table: Iterable[Standing]) -> None:
 def write_csv(path: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table with a header, whole or not at all."""
     with (
-        whole_file(path) as temporary,
+        atomic_write(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(heads)
         table.writerows(rows)
+
+
+def percent(chance: float) -> str:
+    """Never 100 % or 0 %, which no number of battles can show."""
+    if chance >= 0.9995:
+        return "> 99.9 %"
+    return f"{100 * chance:.1f} %" if chance > 0.0005 else "< 0.1 %"

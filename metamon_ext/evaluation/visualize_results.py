@@ -1,8 +1,7 @@
-"""`metamon-ext visualize_results`: a tournament in pictures, on a page that explains them."""
+"""A tournament in pictures, on a page that explains them."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 
 from metamon_ext.errors import cannot_write
 from metamon_ext.evaluation import plots
-from metamon_ext.evaluation.calculate_elo import Rated, add_rating_arguments, percent, rate
+from metamon_ext.evaluation.calculate_elo import Rated
 from metamon_ext.evaluation.games import Games
 from metamon_ext.evaluation.report import draw_ratings, html_table, name_html, picture, write_page
-from metamon_ext.evaluation.standings import Standing, write_standings
+from metamon_ext.evaluation.standings import Standing, percent, write_standings
 from metamon_ext.files import lock_folder
 
 POINTS = 200
@@ -34,26 +33,21 @@ COLUMNS = (
 )
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext visualize_results`."""
-    parser = commands.add_parser("visualize_results")
-    add_rating_arguments(parser)
-    parser.add_argument("--output_dir", type=Path, help="else DIR/visualizations")
-    parser.set_defaults(run=run)
+def visualize(rated: Rated, output_dir: Path | None = None) -> Path:
+    """Write pictures, a table and a page that explains them. Returns the path of the page.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Write the pictures, the table and the page."""
-    folder = args.output_dir or args.tournament_dir / "visualizations"
-    rated = rate(args)
-    zero = f"{args.anchor} is set to" if args.anchor else "the mean of the players here is set to"
+    Args:
+        output_dir: default: `visualizations` in the tournament's folder.
+    """
+    config = rated.config
+    folder = output_dir or config.tournament_dir / "visualizations"
+    zero = config.anchor or "the mean of the players here"
     with lock_folder(folder):
         try:
-            draw(folder, rated, f"{zero} {args.anchor_rating:g}", args.initial_rating)
+            draw(folder, rated, f"{zero} is set to {config.anchor_rating:g}", config.initial_rating)
         except OSError as error:
             raise cannot_write(folder, error) from None
-    print(f"Report: {folder / 'report.html'}")
-    return 0
+    return folder / "report.html"
 
 
 def draw(folder: Path, rated: Rated, zero: str, initial_rating: float) -> None:

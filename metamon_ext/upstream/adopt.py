@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.checkpoints import cached_weights, find_checkpoint
 from metamon_ext.upstream.gin_files import (
@@ -53,7 +53,7 @@ def adopt(run: Run, base_model: str | None, given: Mapping[str, str | None]) -> 
     _refuse_misfit(run, record, epochs)
     try:
         for part, name in GIN_FILES.items():
-            with whole_file(run.folder / name) as temporary:
+            with atomic_write(run.folder / name) as temporary:
                 temporary.write_text(record["gin"][part], encoding="utf-8")
         for epoch in epochs:
             run.write_record(epoch, record)

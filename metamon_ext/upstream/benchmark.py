@@ -1,8 +1,7 @@
-"""`metamon-ext benchmark evaluate`: the arena against Metamon's own evaluation, side by side."""
+"""The arena against Metamon's own evaluation, side by side."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import socket
@@ -10,16 +9,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.config import BattleConfig
 from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.teams import SAMPLE_TEAMS
-from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.arguments import add_seat_arguments, positive, print_figures
 from metamon_ext.errors import UserError
+from metamon_ext.upstream.catalog import require_metamon
 from metamon_ext.upstream.evaluate import AT_ONCE
 
 if TYPE_CHECKING:
@@ -30,47 +30,44 @@ SERVER = ("localhost", 8000)
 """Where poke-env looks for a Showdown server."""
 
 
-def add_parser(benchmarks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext benchmark evaluate`."""
-    parser = benchmarks.add_parser(
-        "evaluate",
-        help="decisions of a model a second, against Metamon's pretrained_vs_baselines; "
-        "wants Metamon's Showdown server on port 8000",
-    )
-    add_seat_arguments(parser)
-    parser.add_argument("--agent", required=True, help="a model: see `metamon-ext models`")
-    parser.add_argument("--total_battles", type=positive, default=100)
-    parser.add_argument("--parallel_actors", type=positive, default=5, help="Metamon's default")
-    parser.add_argument("--rounds", type=positive, default=1, help="the two are measured in turn")
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class ModelBenchmarkConfig(BattleConfig):
+    """Settings of `benchmark_model`.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Both play `--total_battles` battles of the same model against RandomBaseline.
-
-    Decisions are those of the model. Either clock runs from the end of the first forward pass (it
-    compiles, with Metamon; all workers have begun, with us) until so many battles have finished.
-    The median round by ratio is reported.
+    Attributes:
+        agent: a model: see `metamon-ext models`.
+        num_battles: that each side finishes in a round.
+        parallel_actors: of Metamon's evaluation.
+        rounds: the two are measured in turn.
     """
-    if not has_metamon():
-        raise UserError("Metamon is not installed here; run this in Metamon's environment")
+
+    agent: str
+    num_battles: int = 100
+    parallel_actors: int = 5
+    rounds: int = 1
+
+
+def benchmark_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
+    """Decisions a second of a model against RandomBaseline, here and in Metamon's evaluation.
+
+    Either clock runs from the end of the first forward pass (it compiles, with Metamon; all workers
+    have begun, with us) until so many battles have finished. The median round by ratio is reported.
+    """
+    require_metamon()
     need_server()
-    rounds = [(arena_rate(args, n), metamons_rate(args)) for n in range(args.rounds)]
+    rounds = [(arena_rate(config, n), metamons_rate(config)) for n in range(config.rounds)]
     ours, theirs = sorted(rounds, key=lambda pair: pair[0] / pair[1])[len(rounds) // 2]
-    answer = {
-        "agent": args.agent,
-        "battle_format": args.battle_format,
-        "total_battles": args.total_battles,
-        "workers": args.workers,
-        "parallel_actors": args.parallel_actors,
+    return {
+        "agent": config.agent,
+        "battle_format": config.battle_format,
+        "num_battles": config.num_battles,
+        "workers": config.workers,
+        "parallel_actors": config.parallel_actors,
         "decisions_per_second": round(ours, 1),
         "metamon_decisions_per_second": round(theirs, 1),
         "ratio_to_metamon": round(ours / theirs, 2),
         "ratios": [round(ours / theirs, 2) for ours, theirs in rounds],
     }
-    print_figures(answer, args.json)
-    return 0
 
 
 def need_server() -> None:
@@ -86,21 +83,21 @@ def need_server() -> None:
         ) from None
 
 
-def arena_rate(args: argparse.Namespace, n: int) -> float:
+def arena_rate(config: ModelBenchmarkConfig, n: int) -> float:
     """Decisions of the model a second in the arena, over all workers."""
-    conditions = Conditions.load(args.battle_format)
-    running = args.workers * AT_ONCE
-    battles = args.total_battles + running  # as with Metamon, none runs dry before the end
+    conditions = Conditions.load(config.battle_format)
+    running = config.workers * AT_ONCE
+    battles = config.num_battles + running  # as with Metamon, none runs dry before the end
     finished = 0
     with tempfile.TemporaryDirectory() as folder:
-        agent = f"{__name__}:WatchedPolicy?model={args.agent}&folder={folder}"
-        specs = matchup(agent, OPPONENT, battles, conditions, args.seed + n)
-        with LocalExecutor(args.workers, battles_at_once=AT_ONCE) as executor:
+        agent = f"{__name__}:WatchedPolicy?model={config.agent}&folder={folder}"
+        specs = matchup(agent, OPPONENT, battles, conditions, config.seed + n)
+        with LocalExecutor(config.workers, battles_at_once=AT_ONCE) as executor:
             for _, result in executor.play(specs):
                 if result.score is None:
                     raise UserError(f"a battle could not be finished: {result.reason}")
                 finished += 1
-                if finished == args.total_battles:
+                if finished == config.num_battles:
                     break
         passes = [
             [tuple(map(float, line.split())) for line in file.read_text().splitlines()]
@@ -127,14 +124,14 @@ def WatchedPolicy(folder: str, **options: str) -> Policy:
     return Watched(**options)
 
 
-def metamons_rate(args: argparse.Namespace) -> float:
+def metamons_rate(config: ModelBenchmarkConfig) -> float:
     """Decisions of the model a second in `metamon.rl.evaluate.pretrained_vs_baselines`."""
     from metamon.env import TeamSet
     from metamon.rl.evaluate import pretrained_vs_baselines
 
     from metamon_ext.upstream.models import find_model
 
-    model = find_model(args.agent)
+    model = find_model(config.agent)
     clock = Clock()
     initialize = model.initialize_agent
 
@@ -147,10 +144,10 @@ def metamons_rate(args: argparse.Namespace) -> float:
     with output_to_stderr():  # of its environments' processes too
         pretrained_vs_baselines(
             model,
-            battle_format=args.battle_format,
-            team_set=TeamSet(str(SAMPLE_TEAMS / args.battle_format), args.battle_format),
-            total_battles=args.total_battles,
-            parallel_actors_per_baseline=args.parallel_actors,
+            battle_format=config.battle_format,
+            team_set=TeamSet(str(SAMPLE_TEAMS / config.battle_format), config.battle_format),
+            total_battles=config.num_battles,
+            parallel_actors_per_baseline=config.parallel_actors,
             battle_backend=model.battle_backend,
             baselines=[OPPONENT],
         )

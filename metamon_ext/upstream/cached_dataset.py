@@ -11,7 +11,7 @@ import gin
 from amago.loading import MixtureOfDatasets, RLData, RLDataset
 from metamon.interface import ActionSpace, RewardFunction, TokenizedObservationSpace
 
-from metamon_ext.data.cache.arrays import CacheFilter, split_name
+from metamon_ext.data.cache.filter import CacheFilter, split_name
 from metamon_ext.data.cache.source import open_cache
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.featurizer import MetamonFeaturizer

@@ -1,7 +1,7 @@
-"""What Metamon registers by name, read from its source text.
+"""The names that Metamon registers, read from its source.
 
-Importing Metamon takes several seconds and brings torch with it. A name is checked, and the file of
-a checkpoint found, long before that.
+Importing Metamon takes seconds and loads torch. Reading its source is fast enough to check names
+before that.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ PARTS = (
     "tokenizer",
     "battle_backend",
 )
-"""What Metamon builds a model from, by name: arguments of its `PretrainedModel`."""
+"""The arguments of Metamon's `PretrainedModel` that name parts of a model."""
 
 
 @dataclass(frozen=True)
 class ReleasedModel:
     """A model of `metamon.rl.pretrained`.
 
-    `folder` is its folder on the Hugging Face hub, None where the source does not say it plainly.
-    `parts` has the names in `PARTS`.
+    Attributes:
+        folder: Its folder on the Hugging Face hub, None if the source computes it.
+        parts: The values of `PARTS`.
     """
 
     name: str
@@ -45,12 +46,17 @@ class ReleasedModel:
 
 @cache
 def metamon_folder() -> Path:
-    """The folder of the package. Raises UserError where Metamon is not installed."""
+    """The folder of the package. Raises UserError if Metamon is not installed."""
     spec = importlib.util.find_spec("metamon")
     for folder in (spec and spec.submodule_search_locations) or []:
-        if Path(folder, "rl", "pretrained.py").is_file():  # PyPI has another package of this name
+        if Path(folder, "rl", "pretrained.py").is_file():  # not the unrelated package on PyPI
             return Path(folder)
     raise UserError("Metamon is not installed here. Run this in Metamon's environment.")
+
+
+def require_metamon() -> None:
+    """Raise UserError if Metamon is not installed."""
+    metamon_folder()
 
 
 def training_folder() -> Path:

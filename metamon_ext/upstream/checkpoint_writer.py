@@ -15,7 +15,7 @@ from amago import Experiment
 
 from metamon_ext.about import __version__
 from metamon_ext.errors import NO_ROOM, RunStopped, UserError, in_one_line
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 from metamon_ext.upstream.models import load_weights
 from metamon_ext.upstream.preflight import STATE_SIZE, Plan
 from metamon_ext.upstream.run_folder import PARTIAL, latest_epoch
@@ -82,7 +82,7 @@ class CheckpointWriter:
         os.replace(partial, run.state(epoch))
         buffer = io.BytesIO()
         torch.save(policy.state_dict(), buffer)
-        with whole_file(run.weights(epoch)) as temporary:
+        with atomic_write(run.weights(epoch)) as temporary:
             temporary.write_bytes(buffer.getvalue())
         run.write_record(epoch, self._plan.settings | {"versions": versions()})
         for state in run.states_folder.iterdir():

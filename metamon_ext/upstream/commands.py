@@ -1,8 +1,7 @@
-"""`metamon-ext gin`, `run`, `finetune` and `adopt`."""
+"""Run a module of Metamon's, and finetune one of its models."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import os
@@ -10,59 +9,23 @@ import re
 import runpy
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write
 from metamon_ext.upstream import catalog
-from metamon_ext.upstream.checkpoints import run_at
-from metamon_ext.upstream.gin_files import describe, find_gin_file, gin_files
+
+if TYPE_CHECKING:
+    from metamon_ext.upstream.finetune_config import FinetuneConfig
+    from metamon_ext.upstream.preflight import Plan
 
 FINETUNE = ("metamon.rl.finetune_from_hf", "metamon.rl.finetune")
 """Metamon's command up to 1.5, and from 1.6 on."""
 
 
-def add_parsers(commands: Any) -> None:
-    """Register the commands of this module."""
-    parser = commands.add_parser("gin")
-    parser.add_argument("name", nargs="?")
-    parser.set_defaults(run=run_gin)
-
-    parser = commands.add_parser("run")
-    # a remainder that starts with the option takes the options after it too
-    parser.add_argument(
-        "-m", dest="command", nargs=argparse.REMAINDER, required=True, metavar="MODULE ..."
-    )
-    parser.set_defaults(run=run_module)
-
-    # Its own parser reads the flags. To this one, with another prefix, they are words.
-    parser = commands.add_parser("finetune", prefix_chars="\0", add_help=False)
-    parser.add_argument("flags", nargs=argparse.REMAINDER)
-    parser.set_defaults(run=run_finetune)
-
-    parser = commands.add_parser("adopt")
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of the run")
-    parser.add_argument("--base_model", metavar="MODEL", help="what the run was finetuned from")
-    for part in catalog.PARTS:
-        parser.add_argument(f"--{part}", metavar="NAME", help="default: that of the base model")
-    parser.set_defaults(run=run_adopt)
-
-
-def run_gin(args: argparse.Namespace) -> int:
-    """The path alone on standard output, for `$(metamon-ext gin NAME)`."""
-    if args.name is not None:
-        print(find_gin_file(args.name))
-        return 0
-    for path in gin_files():
-        print(f"{path.stem:<28}{describe(path)}")
-    return 0
-
-
-def run_module(args: argparse.Namespace) -> int:
-    """As `python -m MODULE ARGS...` would, in this process."""
-    if not args.command:
-        raise UserError("which module? For example: metamon-ext run -m metamon.rl.train --help")
-    module, *arguments = args.command
+def run_module(module: str, arguments: Sequence[str]) -> None:
+    """As `python -m MODULE ARGUMENTS...` would, in this process, with our names registered."""
     need_metamon()
     if importlib.util.find_spec(module) is None:
         raise UserError(f"there is no module {module!r} to run")
@@ -77,44 +40,47 @@ def run_module(args: argparse.Namespace) -> int:
         )
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)
-    return 0
 
 
-def run_finetune(args: argparse.Namespace) -> int:
-    """Exit code 0 when the last epoch is trained and saved."""
-    from metamon_ext.upstream.finetune_config import parse_config
-    from metamon_ext.upstream.preflight import Plan, make_plan
+def run_finetuning(config: FinetuneConfig) -> Plan:
+    """Train a run until it has all its epochs; an interrupted one resumes.
+
+    Raises UserError for bad input, RunStopped where a checkpoint cannot be written.
+    """
+    from metamon_ext.upstream.preflight import make_plan
     from metamon_ext.upstream.quiet import print_to
     from metamon_ext.upstream.run_folder import LOG, latest_epoch, open_run
 
     need_metamon()
     need_finetune_from_hf()
-    config = parse_config(args.flags)
-    plan: Plan = make_plan(config)
-    is_main = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`
-    with open_run(plan) if is_main else contextlib.nullcontext():
+    plan = make_plan(config)
+    with open_run(plan) if is_main() else contextlib.nullcontext():
         done = latest_epoch(plan.run)
-        if done is None or done < config.epochs - 1:
-            if is_main:
-                print(plan.table(), file=sys.stderr)
-                if done is not None:
-                    print(f"Resuming after checkpoint {done}.", file=sys.stderr)
-            with print_to(plan.run.folder / LOG) as terminal:
-                from metamon_ext.upstream.finetune import finetune
+        if done is not None and done >= config.epochs - 1:
+            return plan
+        if is_main():
+            print(plan.table(), file=sys.stderr)
+            if done is not None:
+                print(f"Resuming after checkpoint {done}.", file=sys.stderr)
+        with print_to(plan.run.folder / LOG) as terminal:
+            from metamon_ext.upstream.finetune import finetune
 
-                try:
-                    finetune(plan, terminal)
-                except OSError as error:
-                    if error.errno in NO_ROOM:
-                        raise cannot_write(plan.run.folder, error) from None
-                    raise
-    if is_main:
-        print(what_next(plan))
-    return 0
+            try:
+                finetune(plan, terminal)
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise cannot_write(plan.run.folder, error) from None
+                raise
+    return plan
 
 
-def what_next(plan: Any) -> str:
-    """What a run made, and the commands to go on with."""
+def is_main() -> bool:
+    """Whether this is the first of the processes of `accelerate launch`."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def what_next(plan: Plan) -> str:
+    """The checkpoints of a run, and the commands that use them."""
     from metamon_ext.upstream.runs import read_save_dirs
 
     run, base = plan.run, plan.base
@@ -143,20 +109,6 @@ def what_next(plan: Any) -> str:
             f"--output_dir {gate_folder}{seats}",
         )
     )
-
-
-def run_adopt(args: argparse.Namespace) -> int:
-    """Exit code 0 when every checkpoint of the run has its record."""
-    need_metamon()
-    run = run_at(args.run_folder)
-    if run is None:
-        raise UserError(f"{args.run_folder} is not the folder of a run: it has no ckpts/.")
-    from metamon_ext.upstream.adopt import adopt
-
-    given = {part: getattr(args, part) for part in catalog.PARTS}
-    epochs = adopt(run, args.base_model, given)
-    print(f"Recorded: {', '.join(f'{run.name}_Epoch{epoch}' for epoch in epochs)}")
-    return 0
 
 
 def need_metamon() -> None:

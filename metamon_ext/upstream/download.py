@@ -1,8 +1,7 @@
-"""`metamon-ext download`: Metamon's own data sets, by Metamon's own downloader."""
+"""Download Metamon's datasets with Metamon's downloader."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -12,24 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.errors import RunStopped, UserError
+from metamon_ext.errors import RunStopped, UserError, did_you_mean
 from metamon_ext.files import lock_folder
-from metamon_ext.terminal import console
+from metamon_ext.upstream.catalog import require_metamon
 
 SPARE = 2**30
-"""Bytes that are left free on the disk."""
+"""Bytes to leave free on the disk."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What `metamon.data.download` of Metamon 1.5 fetches from a data set of the hub.
+    """A dataset that `metamon.data.download` of Metamon 1.5 downloads from the hub.
 
-    `function` is called once for every file of the `repository` that `files` matches, with the
-    named groups as its arguments, and leaves `target` in Metamon's cache. `revision` names a
-    constant of Metamon's. A byte there takes `room` bytes on the disk while it is unpacked.
+    Attributes:
+        function: Metamon's function, called once for each file of the repository.
+        revision: A constant of Metamon, or a branch.
+        files: A pattern of file names. Its named groups are the arguments of the function.
+        target: The file or folder in Metamon's cache that the function writes.
+        room: Bytes on disk for each downloaded byte, while it is unpacked.
     """
 
     text: str
@@ -43,7 +42,7 @@ class DataSet:
 
 SETS = {
     "raw-replays": DataSet(
-        "people's battles as spectators' logs, for parse_replays",
+        "human battles as logs, for parse_replays",
         "download_raw_replays",
         "jakegrigsby/metamon-raw-replays",
         "LATEST_RAW_REPLAY_REVISION",
@@ -52,7 +51,7 @@ SETS = {
         room=8,
     ),
     "parsed-replays": DataSet(
-        "people's battles as trajectories",
+        "human battles as trajectories",
         "download_parsed_replays",
         "jakegrigsby/metamon-parsed-replays",
         "LATEST_PARSED_REPLAY_REVISION",
@@ -79,7 +78,7 @@ SETS = {
         room=10,
     ),
     "usage-stats": DataSet(
-        "what people use, by month; parse_replays needs it",
+        "usage statistics by month; parse_replays needs them",
         "download_usage_stats",
         "jakegrigsby/metamon-usage-stats",
         "LATEST_USAGE_STATS_REVISION",
@@ -88,7 +87,7 @@ SETS = {
         room=12,
     ),
     "replay-stats": DataSet(
-        "which teams people reveal; parse_replays --team_predictor ReplayPredictor needs it",
+        "revealed teams; parse_replays --team_predictor ReplayPredictor needs them",
         "download_replay_stats",
         "jakegrigsby/metamon-parsed-replays",
         "LATEST_PARSED_REPLAY_REVISION",
@@ -101,7 +100,7 @@ SETS = {
 
 @dataclass(frozen=True)
 class Part:
-    """One call of Metamon's downloader: `size` bytes come over the network."""
+    """One call of Metamon's downloader, which transfers `size` bytes."""
 
     arguments: tuple[tuple[str, str], ...]
     target: Path
@@ -111,9 +110,11 @@ class Part:
 def find_parts(
     data_set: DataSet, listing: dict[str, int], formats: Collection[str], cache: Path
 ) -> list[Part]:
-    """What there is to download of the `formats` (none named: of all) and is not there yet.
+    """The missing parts of a dataset.
 
-    `listing` is path -> bytes of all files in the repository.
+    Args:
+        listing: Path -> bytes of all files in the repository.
+        formats: Battle formats to download. Empty: all.
     """
     sizes: Counter[tuple[tuple[str, str], ...]] = Counter()
     for path, size in listing.items():
@@ -134,33 +135,39 @@ def find_parts(
 
 
 def download(name: str, formats: Collection[str] = (), only_show: bool = False) -> list[Part]:
-    """Fetch a set into METAMON_CACHE_DIR; what is there already stays as it is.
+    """Download the missing parts of a dataset to METAMON_CACHE_DIR.
 
-    Returns what was fetched, or with `only_show` would be. Raises UserError without Metamon, for
-    formats that the set has not and where the disk is too small; RunStopped where the hub fails.
+    Args:
+        only_show: Only find out what is missing.
+
+    Returns:
+        The parts that were missing.
+
+    Raises:
+        UserError: Metamon is missing, the dataset lacks the formats, or the disk is too small.
+        RunStopped: The hub fails.
     """
-    if not has_metamon():
-        raise UserError(
-            f"{name} comes by Metamon's own downloader, and Metamon is not installed here: clone "
-            "UT-Austin-RPL/metamon, pip install -e the clone, and run this in its environment"
-        )
+    if name not in SETS:
+        hint = did_you_mean(name, SETS)
+        raise UserError(f"Unknown dataset {name!r}.{hint} Choose from {', '.join(SETS)}.")
+    require_metamon()
     if not os.environ.get("METAMON_CACHE_DIR"):
-        raise UserError("set METAMON_CACHE_DIR to a folder for Metamon's data")
+        raise UserError("Set METAMON_CACHE_DIR to a folder for Metamon's data.")
     from metamon.data import download as metamon
 
     cache, data_set = Path(os.environ["METAMON_CACHE_DIR"]), SETS[name]
     revision = getattr(metamon, data_set.revision, data_set.revision)
     try:
         listing = list_files(data_set.repository, revision)
-    except Exception as error:  # of the hub's client and of the network
+    except Exception as error:  # of the hub's client or the network
         raise _stopped(data_set, error) from None
     if not find_parts(data_set, listing, formats, Path(os.devnull)):
-        raise UserError(f"{data_set.repository} has nothing of {' '.join(formats) or 'this kind'}")
+        raise UserError(f"{data_set.repository} has no {' '.join(formats) or name}.")
     parts = find_parts(data_set, listing, formats, cache)
     check_disk(cache, sum(part.size for part in parts) * data_set.room)
     if only_show:
         return parts
-    with lock_folder(cache):  # Metamon keeps one record of all versions there
+    with lock_folder(cache):  # Metamon keeps one record of all versions in it
         for part in parts:
             arguments: dict[str, Any] = dict(part.arguments)
             if "gen" in arguments:
@@ -173,7 +180,7 @@ def download(name: str, formats: Collection[str] = (), only_show: bool = False) 
 
 
 def list_files(repository: str, revision: str) -> dict[str, int]:
-    """Path -> bytes of all files of a data set on the hub."""
+    """Path -> bytes of all files of a dataset on the hub."""
     from huggingface_hub import HfApi
 
     info = HfApi().dataset_info(repository, revision=revision, files_metadata=True)
@@ -181,46 +188,21 @@ def list_files(repository: str, revision: str) -> dict[str, int]:
 
 
 def check_disk(folder: Path, needed: float) -> None:
-    """Raise UserError where less than `needed` bytes are free on the disk of `folder`."""
+    """Raise UserError if less than `needed` bytes are free on the disk of `folder`."""
     there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < needed + SPARE:
         raise UserError(
-            f"{folder} has {_size(free)} free, about {_size(needed + SPARE)} are needed: "
-            "name fewer --formats, or set METAMON_CACHE_DIR to a larger disk"
+            f"{folder} has {size_text(free)} free and needs about {size_text(needed + SPARE)}. "
+            "Pass fewer --formats, or set METAMON_CACHE_DIR to a larger disk."
         )
 
 
 def _stopped(data_set: DataSet, error: Exception) -> RunStopped:
     detail = (str(error) or type(error).__name__).splitlines()[0]
-    return RunStopped(f"{data_set.repository} could not be downloaded: {detail}")
+    return RunStopped(f"Cannot download {data_set.repository}: {detail}.")
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
+    """Bytes as text, such as 1.5 GB."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
-
-
-def add_parsers(commands: Any) -> None:
-    """Register `metamon-ext download`."""
-    parser = commands.add_parser("download")
-    parser.add_argument("name", nargs="?", choices=SETS, metavar="NAME")
-    parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
-    parser.add_argument("--only_show", action="store_true", help="say how large it is, and stop")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where all that was asked for is there."""
-    if args.name is None:
-        table = Table("name", "what", "on the hub, by jakegrigsby")
-        for name, data_set in SETS.items():
-            table.add_row(name, data_set.text, data_set.repository.partition("/")[2])
-        console().print(table)
-        print("PokéChamp's human battles: metamon-ext download_pokechamp")
-        return 0
-    parts = download(args.name, args.formats, args.only_show)
-    for part in parts:
-        print(f"{_size(part.size):>12}  {part.target}")
-    done = "to download" if args.only_show else "downloaded"
-    print(f"{_size(sum(part.size for part in parts))} {done}.")
-    return 0

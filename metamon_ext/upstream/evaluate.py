@@ -1,26 +1,26 @@
-"""`metamon-ext evaluate`: a model's win rates against Metamon's baselines, with intervals."""
+"""A model's win rates against Metamon's baselines, with intervals."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from metamon_ext.arena.conditions import Conditions
+from metamon_ext.arena.config import BattleBackend
 from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.executors.protocol import Recording
-from metamon_ext.arena.play import play_battles, print_unfinished
+from metamon_ext.arena.play import play_battles
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec, matchup
 from metamon_ext.arena.store import BattleRow
-from metamon_ext.arena.tracking.tracker import has_metamon
-from metamon_ext.arguments import default_workers, positive, seed_value
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import games_of, head_to_head
-from metamon_ext.terminal import print_json
+from metamon_ext.settings import check_at_least, check_seed, default_workers
+from metamon_ext.upstream.catalog import require_metamon
 
 AT_ONCE = 32
 """Battles that one worker holds: half of them are in the simulator while it asks the model."""
@@ -55,32 +55,65 @@ class Score:
     invalid_actions: int
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `metamon-ext evaluate`."""
-    parser = commands.add_parser("evaluate")
-    parser.add_argument("--agent", required=True, help="a model: see `metamon-ext models`")
-    parser.add_argument("--eval_type", choices=list(EVAL_TYPES), default="heuristic")
-    parser.add_argument("--baselines", nargs="+", help="instead of those of --eval_type")
-    parser.add_argument("--gens", type=int, nargs="+", default=[1])
-    parser.add_argument("--formats", nargs="+", default=["ou"])
-    parser.add_argument(
-        "--total_battles",
-        type=positive,
-        default=120,
-        help="of each agent in each format, shared among the baselines",
-    )
-    parser.add_argument("--checkpoints", type=int, nargs="+", default=[None])
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest")
-    parser.add_argument("--battle_backend", choices=["metamon", "pokeagent", "poke-env"])
-    parser.add_argument(
-        "--teams", "--team_set", default="sample", help="a folder of Showdown exports, or a set"
-    )
-    parser.add_argument("--turn_limit", type=positive, default=1000)
-    parser.add_argument("--save_trajectories_to", type=Path)
-    parser.add_argument("--workers", type=positive, default=default_workers())
-    parser.add_argument("--seed", type=seed_value, default=0)
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Settings of `evaluate`.
+
+    Attributes:
+        agent: a model: see `metamon-ext models`.
+        eval_type: which of Metamon's baselines to play.
+        baselines: instead of those of eval_type.
+        gens: generations.
+        formats: tiers of each generation.
+        num_battles: of each agent in each format, shared among the baselines.
+        checkpoints: epochs, each an agent; default: the model's own choice.
+        temperature: 0 takes the likeliest action.
+        battle_backend: default: the model's own.
+        team_set: a folder of Showdown exports, or a set.
+        turn_limit: a longer battle ends as unfinished.
+        save_trajectories_to: a folder for both points of view of each finished battle.
+        workers: processes.
+        seed: of teams, seats and battles.
+    """
+
+    agent: str
+    eval_type: Literal["heuristic", "il"] = "heuristic"
+    baselines: Sequence[str] = ()
+    gens: Sequence[int] = (1,)
+    formats: Sequence[str] = ("ou",)
+    num_battles: int = 120
+    checkpoints: Sequence[int] = ()
+    temperature: float = 1.0
+    battle_backend: BattleBackend | None = None
+    team_set: str = "sample"
+    turn_limit: int = 1000
+    save_trajectories_to: Path | None = None
+    workers: int = field(default_factory=default_workers)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_at_least(
+            1, num_battles=self.num_battles, turn_limit=self.turn_limit, workers=self.workers
+        )
+
+    @property
+    def agents(self) -> list[str]:
+        """The arena's names for the model at each checkpoint."""
+        checkpoints: Sequence[int | None] = self.checkpoints or [None]
+        return [
+            policy_name(self.agent, checkpoint, self.temperature, self.battle_backend)
+            for checkpoint in checkpoints
+        ]
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """`scores`: one for each format, agent and baseline. `rows`: one for each battle."""
+
+    scores: list[Score]
+    rows: list[BattleRow]
+    seconds: float
 
 
 def policy_name(
@@ -93,57 +126,34 @@ def policy_name(
     return f"{agent}?{query}" if query else agent
 
 
-def run(args: argparse.Namespace) -> int:
-    """Exit code 1 if an error has left battles unfinished, or none finished against a baseline."""
-    if not has_metamon():
-        raise UserError("Metamon is not installed here; run this in Metamon's environment")
-    agents = [
-        policy_name(args.agent, checkpoint, args.temperature, args.battle_backend)
-        for checkpoint in args.checkpoints
-    ]
-    for agent in agents:
-        PolicyRef.resolve(agent)
-    baselines = list(dict.fromkeys(args.baselines or EVAL_TYPES[args.eval_type]))
-    for baseline in baselines:
-        PolicyRef.resolve(baseline)
-    shares = share(args.total_battles, len(baselines))
+def evaluate(config: EvaluateConfig) -> EvaluateResult:
+    """Play a model against baselines. Raises UserError for bad input."""
+    require_metamon()
+    baselines = list(dict.fromkeys(config.baselines or EVAL_TYPES[config.eval_type]))
+    for name in [*config.agents, *baselines]:
+        PolicyRef.resolve(name)
+    shares = share(config.num_battles, len(baselines))
     schedule: dict[tuple[str, str, str], list[BattleSpec]] = {}
-    for battle_format in [f"gen{gen}{tier.lower()}" for gen in args.gens for tier in args.formats]:
-        conditions = Conditions.load(battle_format, args.teams, args.turn_limit)
-        for agent in agents:
+    for battle_format in [f"gen{gen}{t.lower()}" for gen in config.gens for t in config.formats]:
+        conditions = Conditions.load(battle_format, config.team_set, config.turn_limit)
+        for agent in config.agents:
             for baseline, battles in zip(baselines, shares, strict=True):
                 schedule[battle_format, agent, baseline] = matchup(
-                    agent, baseline, battles, conditions, args.seed, pairs=True
+                    agent, baseline, battles, conditions, config.seed, pairs=True
                 )
-    folder = args.save_trajectories_to
+    folder = config.save_trajectories_to
     recording = Recording(folder) if folder else None
     started = time.perf_counter()
-    with LocalExecutor(args.workers, recording, AT_ONCE) as executor:
-        rows = play_battles([*chain(*schedule.values())], executor, label=args.agent)
-    seconds = time.perf_counter() - started
-    scores = tabulate(schedule, rows)
-    if args.json:
-        answer = {"scores": [asdict(score) for score in scores], "seconds": round(seconds, 1)}
-        print_json(answer)
-    else:
-        width = max(map(len, agents))
-        figures = "win rate   95 % interval   W-L-T"
-        print(f"{'format':<10}{'agent':<{width}}  {'baseline':<24} {figures}")
-        for s in scores:
-            print(
-                f"{s.battle_format:<10}{s.agent:<{width}}  {s.baseline:<24} {s.win_rate:>7.1%}   "
-                f"{s.low:>5.1%} to {s.high:<6.1%} {s.wins}-{s.losses}-{s.ties}"
-            )
-        print(f"{len(rows)} battles in {seconds:.0f} s")
-    failed = print_unfinished(rows)
-    return failed or int(any(s.wins + s.losses + s.ties == 0 for s in scores))
+    with LocalExecutor(config.workers, recording, AT_ONCE) as executor:
+        rows = play_battles([*chain(*schedule.values())], executor, label=config.agent)
+    return EvaluateResult(tabulate(schedule, rows), rows, time.perf_counter() - started)
 
 
 def share(battles: int, baselines: int) -> list[int]:
     """How many of the battles each baseline plays. Raises UserError where there are too few."""
     if battles < baselines:
         raise UserError(
-            f"--total_battles {battles} is fewer than the {baselines} baselines. "
+            f"--num_battles {battles} is fewer than the {baselines} baselines. "
             f"Give at least {baselines}, or fewer --baselines."
         )
     each, rest = divmod(battles, baselines)

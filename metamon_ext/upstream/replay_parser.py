@@ -1,8 +1,8 @@
-"""Metamon's replay parser, one replay at a time, in processes of its own.
+"""Metamon's replay parser, one replay at a time, in worker processes.
 
-Metamon's command stops at the first replay that its parser did not foresee, writes files that a
-killed run leaves cut off, and takes over players' underscores into file names that its loader then
-drops. Here every replay is parsed in a folder of its own, and its trajectories appear whole.
+Metamon's command stops at the first unexpected replay, leaves incomplete files when it is killed,
+and copies underscores of players to file names that its loader then drops. Here every replay is
+parsed in a temporary folder, and its trajectories are moved to the output atomically.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from typing import Any
 import numpy as np
 import orjson
 
-from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.data.replays.raw import RawReplay
 from metamon_ext.errors import UserError
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
+from metamon_ext.upstream.catalog import require_metamon
 
 NOISE = re.compile(r"\x1b\[[0-9;]*m| at 0x[0-9a-f]+")
-"""In Metamon's messages: colours, and addresses that are others in each run."""
+"""Parts of Metamon's messages that differ from run to run: colors and addresses."""
 STATISTICS = "usage statistics"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A replay by the name that the journal has for it, or the reason why it is none."""
+    """A replay and its name in the journal, or the reason why it cannot be parsed."""
 
     name: str
     id: str = ""
@@ -43,16 +43,19 @@ class Job:
     cause: str = ""
     detail: str = ""
 
-    def refused(self, cause: str, detail: str) -> Job:
-        """A replay that is not to be parsed."""
+    def rejected(self, cause: str, detail: str) -> Job:
+        """The same job, not to be parsed."""
         return Job(self.name, self.id, None, cause, detail)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a replay: as many `files` as players whose side could be parsed, and the
-    `cause` if these are fewer than two: the name of an exception of Metamon's, or a reason of the
-    audit."""
+    """The result of parsing a replay.
+
+    Attributes:
+        files: The number of trajectories: one for each player whose side could be parsed.
+        cause: If there are fewer than two: the name of Metamon's exception, or a key of REASONS.
+    """
 
     name: str
     id: str = ""
@@ -61,15 +64,11 @@ class Outcome:
     detail: str = ""
 
 
-def need_parser() -> None:
-    """Say what to install where Metamon, whose parser this is, is missing."""
-    if not has_metamon():
-        raise UserError(
-            "replays are parsed by Metamon's own parser, and Metamon is not installed here: clone "
-            "UT-Austin-RPL/metamon, pip install -e the clone, and run this in its environment"
-        )
+def require_parser() -> None:
+    """Raise UserError if Metamon, or the folder of its statistics, is missing."""
+    require_metamon()
     if not os.environ.get("METAMON_CACHE_DIR"):
-        raise UserError(f"set METAMON_CACHE_DIR to the folder of Metamon's {STATISTICS}")
+        raise UserError(f"Set METAMON_CACHE_DIR to the folder of Metamon's {STATISTICS}.")
 
 
 def known_formats() -> set[str]:
@@ -79,58 +78,63 @@ def known_formats() -> set[str]:
     return set(SUPPORTED_BATTLE_FORMATS)
 
 
-class StatisticsAsked:
-    """Metamon's statistics, asked for once a generation and here, not by every process."""
+class Statistics:
+    """Metamon's statistics, downloaded by this process before the workers need them."""
 
     def __init__(self, predictor: str) -> None:
         from metamon.backend.team_prediction.predictor import ALL_PREDICTORS
 
         if predictor not in ALL_PREDICTORS:
-            raise UserError(f"Metamon has no {predictor}: it has {', '.join(ALL_PREDICTORS)}")
+            raise UserError(
+                f"Unknown predictor {predictor}. Metamon has {', '.join(ALL_PREDICTORS)}."
+            )
         self.predictor = predictor
-        self._there: set[str] = set()
+        self._ready: set[str] = set()
 
-    def __call__(self, battle_format: str) -> None:
-        """Raise UserError where those of a format are missing and cannot be downloaded."""
-        if battle_format in self._there:
+    def require(self, battle_format: str) -> None:
+        """Download the statistics of a format if needed. Raises UserError if that fails."""
+        if battle_format in self._ready:
             return
         from metamon.data import download
 
         gen, tier = battle_format[3], battle_format[4:]
-        if not self._there and self.predictor == "ReplayPredictor":
-            self._ask("replay-stats", battle_format, download.download_replay_stats)
-        root = self._ask(
+        if not self._ready and self.predictor == "ReplayPredictor":
+            self._download("replay-stats", battle_format, download.download_replay_stats)
+        root = self._download(
             "usage-stats", battle_format, lambda: download.download_usage_stats(int(gen))
         )
         for needed in (tier, "ubers", "all_tiers"):
             folder = Path(root, "movesets_data", f"gen{gen}", needed)
             if not any(folder.glob("*.json")):
-                raise UserError(f"{folder} holds no {STATISTICS}: delete gen{gen} and download it")
-        self._there.add(battle_format)
+                raise UserError(
+                    f"{folder} has no {STATISTICS}. Delete gen{gen} and download it again."
+                )
+        self._ready.add(battle_format)
 
     @staticmethod
-    def _ask(name: str, battle_format: str, download: Callable[[], str]) -> str:
+    def _download(name: str, battle_format: str, download: Callable[[], str]) -> str:
         try:
             with _silence():
                 return download()
-        except Exception as error:  # of the hub's client, the network, the archive, the disk
+        except Exception as error:  # of the hub's client, the network, the archive or the disk
             detail = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"Metamon's {name} for {battle_format} are not there and could not be downloaded "
-                f"({detail}): run python -m metamon.data.download {name} --formats {battle_format}"
+                f"Cannot download Metamon's {name} for {battle_format} ({detail}). "
+                f"Run python -m metamon.data.download {name} --formats {battle_format}."
             ) from None
 
 
-_worker: tuple[Any, Path, int]  # of this process: Metamon's parser, the output, the seed
+_worker: tuple[Any, Path, int]  # of this process: Metamon's parser, the output folder, the seed
 
 
 def start_worker(predictor: str, output_dir: str, seed: int) -> None:
+    """Load Metamon's parser in a worker process."""
     global _worker
-    os.environ["PYTHONBREAKPOINT"] = "0"  # Metamon has one where statistics are missing
-    os.environ["TZ"] = "UTC"  # Metamon names files by the local date
+    os.environ["PYTHONBREAKPOINT"] = "0"  # Metamon calls breakpoint() if statistics are missing
+    os.environ["TZ"] = "UTC"  # Metamon uses the local date in file names
     time.tzset()
     with _silence():
-        import metamon.data.download  # noqa: F401  (the parser uses it without importing it)
+        import metamon.data.download  # noqa: F401  (the parser does not import it)
         from metamon.backend.replay_parser.parse_replays import ReplayParser
         from metamon.backend.team_prediction.predictor import ALL_PREDICTORS
 
@@ -139,7 +143,7 @@ def start_worker(predictor: str, output_dir: str, seed: int) -> None:
 
 
 def parse(job: Job) -> Outcome:
-    """Write what Metamon makes of a replay. Raises OSError where that cannot be written."""
+    """Write the trajectories of a replay. Raises OSError if they cannot be written."""
     if job.replay is None:
         return Outcome(job.name, job.id, 0, job.cause, job.detail)
     parser, output_dir, seed = _worker
@@ -155,33 +159,33 @@ def parse(job: Job) -> Outcome:
         for file in files:
             target = output_dir / job.replay.format / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(target) as temporary:
+            with atomic_write(target) as temporary:
                 temporary.write_bytes(file.read_bytes())
     detail = " ".join(NOISE.sub("", detail).split())[:300]
     return Outcome(job.name, job.id, len(files), cause, detail)
 
 
 def _parse(parser: Any, replay: RawReplay, scratch: Path) -> tuple[str, str]:
-    """Leave the trajectories in `scratch`; why there are not two of them, and in whose words."""
+    """Write the trajectories to `scratch`. Returns the cause and detail if there are not two."""
     raw = scratch / f"{replay.id}.json"
     raw.write_bytes(orjson.dumps(replay.to_json()))
     parser.output_dir = str(scratch)
     parser.error_history = {"Forward": {}, "Backward": {}}
-    with _silence(), warnings.catch_warnings(record=True) as said:
+    with _silence(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             parser.parse_replay(str(raw))
         except OSError:
             raise
-        except Exception as error:  # Metamon's parser foresees some, and warns; these it did not
+        except Exception as error:  # the parser turns expected ones into warnings
             return type(error).__name__, str(error)
     for cause in (*parser.error_history["Forward"], *parser.error_history["Backward"]):
-        return cause, str(said[-1].message)
+        return cause, str(caught[-1].message)
     return "", ""
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Standard output is for answers: what Metamon prints is not."""
+    """Drop what Metamon prints to standard output, which is for results."""
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.files import lock_folder, whole_file, write_json
+from metamon_ext.files import atomic_write, lock_folder, write_json
 from metamon_ext.upstream.preflight import Plan
 from metamon_ext.upstream.runs import GIN_FILES, SETTINGS, Run
 
@@ -100,7 +100,7 @@ def _short(value: Any) -> str:
 
 def _write_settings(run: Run, settings: dict[str, Any]) -> None:
     for part, name in GIN_FILES.items():
-        with whole_file(run.folder / name) as temporary:
+        with atomic_write(run.folder / name) as temporary:
             temporary.write_text(settings["gin"][part], encoding="utf-8")
     if run.settings() is None:
         write_json(run.folder / SETTINGS, settings)

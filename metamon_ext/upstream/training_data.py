@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
-from metamon_ext.data.cache.arrays import Header, split_name
+from metamon_ext.data.cache.arrays import Header
 from metamon_ext.data.cache.files import ARCHIVE
+from metamon_ext.data.cache.filter import split_name
 from metamon_ext.data.trajectory import (
     EXTENSIONS,
     TrajectoryError,

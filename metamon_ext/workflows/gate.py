@@ -25,9 +25,12 @@ class GateConfig(RunConfig):
     """Settings of `gate`, beside those of every workflow that keeps battles.
 
     Attributes:
-        candidate, base: policies.
-        elo0, elo1: H0: the candidate is at most `elo0` stronger; H1: at least `elo1`.
-        alpha, beta: the chances to accept H1, or H0, wrongly.
+        candidate: a policy: see `metamon-ext models`.
+        base: the policy that it must beat.
+        elo0: H0: the candidate is at most so much stronger.
+        elo1: H1: the candidate is at least so much stronger.
+        alpha: the chance to accept H1 wrongly.
+        beta: the chance to accept H0 wrongly.
         max_battles: the test is undecided after so many.
         output_dir: keeps the battles, and resumes with them. None: nothing is kept.
     """

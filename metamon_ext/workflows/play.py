@@ -21,7 +21,8 @@ class PlayConfig(RunConfig):
     """Settings of `play`, beside those of every workflow that keeps battles.
 
     Attributes:
-        p1, p2: policies, e.g. `simple_heuristics?epsilon=0.1`, a run's path, or `module:Class`.
+        p1: a policy, e.g. `simple_heuristics?epsilon=0.1`, a run's path, or `module:Class`.
+        p2: the other policy.
         num_battles: how many.
         pairs: play in mirrored pairs: same teams and seeds, seats swapped.
         save_trajectories_to: a folder for both points of view of each finished battle.

@@ -54,8 +54,13 @@ class TournamentConfig(RunConfig):
     output_dir: Path
     battles_per_matchup: int = 200
     gauntlet: str | None = None
-    sprt: Sequence[float] | None = None
+    sprt: tuple[float, float] | None = None
     adaptive: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sprt and self.adaptive:
+            raise UserError("--sprt and --adaptive exclude each other: leave one out")
 
     @property
     def plan(self) -> Plan:

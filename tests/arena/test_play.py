@@ -21,10 +21,10 @@ from metamon_ext.arena.play import play_battles, summarize
 from metamon_ext.arena.policy import Policy
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arguments import default_workers
 from metamon_ext.data.audit import audit
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import RunStopped
+from metamon_ext.settings import default_workers
 from tests.conftest import ROOT
 from tests.support.battles import is_decided, play
 

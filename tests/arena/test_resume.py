@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from tests.conftest import ROOT, cli_command
 from tests.support.battles import result_of
+from tests.support.interruptions import kill_when, running, wait_until_ended
 
 BATTLES = 80
 
@@ -80,25 +79,17 @@ def test_a_killed_run_is_resumed_to_the_same_end(
 ) -> None:
     kills = 0
     for wanted in (3, 15):
-        process = subprocess.Popen(
+        ended = kill_when(
+            lambda enough=wanted: count(tmp_path) >= enough,
             command(tmp_path),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            # what runs in the background has Ctrl-C ignored, and would hand that down
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            signal_number,
+            with_workers=False,
         )
-        while process.poll() is None and count(tmp_path) < wanted:
-            time.sleep(0.02)
-        if process.poll() is None:
-            process.send_signal(signal_number)
-            kills += 1
-        _, said = process.communicate()
-        assert b"Traceback" not in said  # nor do workers complain that their parent is gone
+        kills += ended.killed
+        assert "Traceback" not in ended.stderr  # nor do workers complain that their parent is gone
         if signal_number == signal.SIGINT:
-            assert process.returncode == 1
-        wait_for_orphans(process.pid)
+            assert ended.returncode == 1
+        wait_until_ended(lambda session=ended.pid: running(session))
         for path in trajectory_files(tmp_path / "trajectories"):
             read_trajectory(path)  # whole, whatever happened
     assert kills == 2 and wanted <= count(tmp_path) < BATTLES
@@ -112,25 +103,6 @@ def count(folder: Path) -> int:
         return len(read_results(path)) if path.exists() else 0
     except UserError:
         return 0  # its tables are not there yet
-
-
-def wait_for_orphans(session: int) -> None:
-    """Workers and their simulators end by themselves when their parent is gone."""
-    deadline = time.monotonic() + 120
-    while alive_in(session):
-        assert time.monotonic() < deadline, "workers outlive their parent"
-        time.sleep(0.1)
-
-
-def alive_in(session: int) -> list[int]:
-    """The processes of a session, those aside that have ended and wait to be collected."""
-    alive = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, _, its_session, *_ = stat.read_text().rpartition(")")[2].split()
-            if int(its_session) == session and state != "Z":
-                alive.append(int(stat.parent.name))
-    return alive
 
 
 def test_a_dataset_is_not_mixed_with_another(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ import pytest
 
 from metamon_ext.arena.teams import SAMPLE_TEAMS
 from metamon_ext.cli import main
+from metamon_ext.cli.models import FUNCTIONS
 from metamon_ext.errors import UserError
-from tests.conftest import ROOT, cli_command, on_a_full_disk
+from tests.conftest import ROOT, cli_command
+from tests.support.interruptions import on_a_full_disk
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -121,9 +123,9 @@ def test_a_missing_simulator_is_named(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    assert "cannot write" in refused(cli(*PLAY, "--output_dir", tmp_path / "file" / "run"))
+    assert "Cannot write" in refused(cli(*PLAY, "--output_dir", tmp_path / "file" / "run"))
     answer = cli(*PLAY, "--save_trajectories_to", tmp_path / "file" / "run")
-    assert "cannot write" in refused(answer)
+    assert "Cannot write" in refused(answer)
 
 
 def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_trajectories_on_a_full_disk_stop_the_run_in_one_line(tmp_path: Path) ->
     command = cli_command([*PLAY, "--save_trajectories_to", tmp_path])
     full = on_a_full_disk(command, 2_000)
     said = refused(full, exit_code=1)
-    assert f"cannot write {tmp_path / 'gen1ou'}" in said and "make room" in said
+    assert f"Cannot write {tmp_path / 'gen1ou'}" in said and "Free disk space" in said
     assert list(tmp_path.rglob("*.*")) == []
 
 
@@ -189,9 +191,9 @@ def test_gin_adds_no_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @gin.configurable
-    def refuse(args: object) -> int:
+    def refuse() -> int:
         raise UserError("no")
 
-    monkeypatch.setattr("metamon_ext.cli.models.list_models", refuse)
+    monkeypatch.setitem(FUNCTIONS, "models", refuse)
     assert main(["models"]) == 2
     assert capsys.readouterr().err == "metamon-ext: no\n"

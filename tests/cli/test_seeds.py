@@ -9,21 +9,22 @@ import gin
 import pytest
 import torch
 
-from metamon_ext.arguments import check_seed
-from metamon_ext.cli import build_parser, main
+from metamon_ext.cli import main
 from metamon_ext.data.filter import filter_trajectories
 from metamon_ext.errors import UserError
 from metamon_ext.files import to_json
+from metamon_ext.settings import check_seed
 from metamon_ext.training.lite.checkpoint import load_checkpoint
 from metamon_ext.training.lite.train import TrainSettings, train
+from tests.support.flags import settings_of
 from tests.training.lite.test_train import DATA, SMALL, assert_same_state
 
 HUGE = 2**128 - 5
 """Of 128 bits, as `numpy.random.SeedSequence().entropy` is."""
 REQUIRED = {
     "play": "--p1 random --p2 random",
-    "generate_selfplay_data": "--num_battles 1 --output_dir x",
-    "self_play_tournament": "",
+    "generate_selfplay_data": "--model a --num_battles 1 --output_dir x",
+    "self_play_tournament": "--models a b --output_dir x",
     "gate": "--candidate a --base b",
     "filter_selfplay_data": "--input_dir x --output_dir y",
     "train": "--data_dir x --run_name y",
@@ -40,15 +41,15 @@ REQUIRED = {
 def test_every_command_takes_the_same_seeds(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parser = build_parser(command.split()[0])
-    words = f"{command} {REQUIRED[command]} --seed".split()
+    words = [*REQUIRED[command].split(), "--seed"]
     for seed in (0, 7, 2**63, 2**64, HUGE):
-        assert parser.parse_args([*words, str(seed)]).seed == seed
-    for text in ("-1", "1.5", "x", "", "9" * 5000):
-        with pytest.raises(SystemExit) as ended:
-            parser.parse_args([*words, text])
-        assert ended.value.code == 2
-        assert "is not a seed: give a whole number of at least 0" in capsys.readouterr().err
+        assert settings_of(command, *words, str(seed))["seed"] == seed
+    for text, said in (
+        ("-1", "-1 is not a seed: give a whole number of at least 0"),
+        *((text, "--seed must be a whole number") for text in ("1.5", "x", "", "9" * 5000)),
+    ):
+        assert main([*command.split(), *words, text]) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "1", None])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from collections.abc import Callable
@@ -14,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamon_ext.cli.audit import add_parsers
+from metamon_ext import cli
 from metamon_ext.data.audit import audit
 from metamon_ext.data.audit_report import print_audit
-from metamon_ext.data.judge import REASONS, judge
 from metamon_ext.data.trajectory import write_trajectory
+from metamon_ext.data.validation import REASONS, validate
 from metamon_ext.errors import UserError
 from metamon_ext.files import LOCK
 from metamon_ext.terminal import console
@@ -53,10 +52,7 @@ def written(folder: Path, change: Change, outcome: str = "LOSS", **name: Any) ->
 
 
 def run(*words: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    add_parsers(parser.add_subparsers(required=True))
-    args = parser.parse_args([str(word) for word in words])
-    return args.run(args)
+    return cli.run([str(word) for word in words])
 
 
 def test_good_files_are_usable(tmp_path: Path) -> None:
@@ -136,8 +132,8 @@ def test_good_files_are_usable(tmp_path: Path) -> None:
     ],
 )
 def test_each_fault_is_named(tmp_path: Path, reason: str, change: Change) -> None:
-    verdict = judge(written(tmp_path, change))
-    assert (verdict.reason, "\n" in verdict.detail) == (reason, False)
+    result = validate(written(tmp_path, change))
+    assert (result.reason, "\n" in result.detail) == (reason, False)
     assert reason in REASONS
 
 
@@ -150,7 +146,7 @@ def test_actions_are_judged_by_what_their_state_offers(tmp_path: Path, outcome: 
         states[:-1] = [rich] * 14
         actions[:] = [*range(-1, 13), -1]
 
-    assert judge(written(tmp_path, every_choice, outcome)).reason is None
+    assert validate(written(tmp_path, every_choice, outcome)).reason is None
 
 
 def test_states_from_before_generation_9_are_universal(tmp_path: Path) -> None:
@@ -160,21 +156,21 @@ def test_states_from_before_generation_9_are_universal(tmp_path: Path) -> None:
             del state["player_active_pokemon"]["tera_type"]
             del state["available_switches"][0]["base_species"]
 
-    assert judge(written(tmp_path, older)).reason is None
+    assert validate(written(tmp_path, older)).reason is None
 
 
 def test_the_folder_the_name_and_the_states_must_agree_on_the_format(tmp_path: Path) -> None:
-    assert judge(write_battle(tmp_path)).reason is None
+    assert validate(write_battle(tmp_path)).reason is None
     path = write_trajectory(tmp_path / "gen2ou", make_name(), *make_battle())
-    assert judge(path).reason == "format_mismatch"
+    assert validate(path).reason == "format_mismatch"
     path = write_battle(tmp_path, battle_id="metamon-gen2ou-1")
-    assert judge(path).reason == "format_mismatch"
-    assert judge(write_battle(tmp_path, battle_id="[Gen 1] OU - 7")).reason is None
+    assert validate(path).reason == "format_mismatch"
+    assert validate(write_battle(tmp_path, battle_id="[Gen 1] OU - 7")).reason is None
 
 
 def test_a_format_cannot_name_a_folder_elsewhere(tmp_path: Path) -> None:
     path = write_trajectory(tmp_path, make_name(battle_id="gen1ou..1"), *make_battle(format=".."))
-    assert judge(path).reason == "format_mismatch"
+    assert validate(path).reason == "format_mismatch"
 
 
 @settings(deadline=None)
@@ -186,7 +182,7 @@ def test_a_format_cannot_name_a_folder_elsewhere(tmp_path: Path) -> None:
     ),
     st.data(),
 )
-def test_no_value_in_a_state_breaks_the_judge(
+def test_no_value_in_a_state_breaks_the_validation(
     tmp_path_factory: pytest.TempPathFactory, value: object, data: st.DataObject
 ) -> None:
     def spoil(states: list[dict[str, Any]], actions: list[int]) -> None:
@@ -204,7 +200,7 @@ def test_no_value_in_a_state_breaks_the_judge(
         )
         part[data.draw(st.sampled_from(sorted(part)))] = value
 
-    assert judge(written(tmp_path_factory.getbasetemp(), spoil)).reason in {None, *REASONS}
+    assert validate(written(tmp_path_factory.getbasetemp(), spoil)).reason in {None, *REASONS}
 
 
 def test_faults_are_counted_with_three_examples(tmp_path: Path) -> None:
@@ -259,7 +255,7 @@ def test_the_table_shows_reasons_and_examples(tmp_path: Path) -> None:
     strange.touch()
     output = io.StringIO()
     print_audit(console(file=output, width=100), audit([tmp_path]))
-    for expected in ("1 of 2 files are good", "not_json", "[red] ?.json: ", "after quarantine"):
+    for expected in ("1 of 2 files are valid", "not_json", "[red] ?.json: ", "after quarantine"):
         assert expected in output.getvalue()
 
 
@@ -274,9 +270,9 @@ def test_the_command_answers_with_an_exit_code(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["verdict"] == "unusable" and captured.err == ""
     for wrong in (["audit"], ["audit", good, "--workers", "0"], ["audit", good, "--workers", "x"]):
-        with pytest.raises(SystemExit) as caught:
+        with pytest.raises(UserError) as caught:
             run(*wrong)
-        assert caught.value.code == 2
+        assert caught.value.exit_code == 2
 
 
 def test_raw_replays_are_judged_and_described(tmp_path: Path) -> None:
@@ -317,7 +313,7 @@ def test_formats_that_lie_side_by_side_are_named(tmp_path: Path) -> None:
     assert report.mixed_folders == {str(tmp_path / "mixed"): ["gen1ou", "gen2ou"]}
     output = io.StringIO()
     print_audit(console(file=output, width=100), report)
-    assert "mixed holds gen1ou, gen2ou side by side" in output.getvalue()
+    assert "mixed contains gen1ou, gen2ou" in output.getvalue()
 
 
 def test_real_names_and_chat_are_a_fault_only_when_asked(tmp_path: Path) -> None:
@@ -335,7 +331,7 @@ def test_real_names_and_chat_are_a_fault_only_when_asked(tmp_path: Path) -> None
     ]
 
 
-WORDS = "placeholders: every record looked at has an empty log"
+WORDS = "records that were checked are placeholders with an empty log"
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "files"])
@@ -372,7 +368,7 @@ def test_a_sample_is_called_one(tmp_path: Path) -> None:
     report = audit([tmp_path], sample_size=20)
     assert (report.files, report.sampled) == (20, True)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty: no"):
+    with pytest.raises(UserError, match="empty contains no"):
         audit([tmp_path / "empty"], sample_size=20)
 
 
@@ -408,12 +404,12 @@ def test_quarantine_moves_bad_files_by_reason_and_lists_bad_records(tmp_path: Pa
 def test_a_quarantine_inside_of_what_it_guards_is_refused(tmp_path: Path) -> None:
     file = write_battle(tmp_path / "data")
     for aside in (tmp_path / "data" / "aside", tmp_path, tmp_path / "data"):
-        with pytest.raises(UserError, match="lie in each other"):
+        with pytest.raises(UserError, match="overlap"):
             audit([tmp_path / "data"], quarantine=aside)
     (tmp_path / "file").touch()
     (tmp_path / "data" / "bad.json").touch()
     with pytest.raises(
-        UserError, match=r"cannot write .*file: Not a directory; name another folder"
+        UserError, match=r"Cannot write .*file: Not a directory. Choose another folder"
     ):
         audit([tmp_path / "data"], quarantine=tmp_path / "file")
     assert file.exists() and (tmp_path / "data" / "bad.json").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import os
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metamon_ext.cli.filter import add_parsers
+from metamon_ext import cli
 from metamon_ext.data.audit import audit
 from metamon_ext.data.filter import (
     BattleRecord,
@@ -23,10 +22,11 @@ from metamon_ext.data.filter import (
     filter_trajectories,
     surplus_outcomes,
 )
-from metamon_ext.data.judge import REASONS
 from metamon_ext.data.trajectory import write_trajectory
+from metamon_ext.data.validation import REASONS
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.files import LOCK
+from tests.support.interruptions import disk_full
 from tests.support.states import make_battle, make_name, write_battle
 
 
@@ -50,10 +50,7 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def run(*words: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    add_parsers(parser.add_subparsers(required=True))
-    args = parser.parse_args([str(word) for word in words])
-    return args.run(args)
+    return cli.run([str(word) for word in words])
 
 
 def test_every_file_is_kept_or_counted(tmp_path: Path, source: Path) -> None:
@@ -120,7 +117,7 @@ def test_two_files_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None
 def test_an_output_of_other_rules_is_refused(tmp_path: Path, source: Path) -> None:
     filter_trajectories(source, tmp_path / "out")
     before = tree(tmp_path / "out")
-    with pytest.raises(UserError, match="holds 2 trajectories that this run would not put there"):
+    with pytest.raises(UserError, match="has 2 other trajectories"):
         filter_trajectories(source, tmp_path / "out", FilterRules(min_decisions=3))
     assert tree(tmp_path / "out") == before
 
@@ -131,8 +128,8 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path: Path, source: Path) 
     for input_dir, output_dir, message in [
         (tmp_path / "nowhere", tmp_path / "out", "nowhere: No such file"),
         (tmp_path / "empty", tmp_path / "out", "no .json.lz4 or .json file"),
-        (source, source, "lie in each other"),
-        (source, source / "out", "lie in each other"),
+        (source, source, "overlap"),
+        (source, source / "out", "overlap"),
         (source, tmp_path / "file", "file: Not a directory"),
         (source, tmp_path / "file" / "out", "out: Not a directory"),
     ]:
@@ -140,21 +137,18 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path: Path, source: Path) 
             filter_trajectories(input_dir, output_dir)
         assert "\n" not in str(caught.value)
     for rate in (-0.1, 1.1, float("nan")):
-        with pytest.raises(UserError, match=r"max_invalid_rate .* is a share from 0 to 1"):
+        with pytest.raises(UserError, match=r"max_invalid_rate must be from 0 to 1"):
             FilterRules(max_invalid_rate=rate)
-    with pytest.raises(UserError, match="nothing could be kept"):
+    with pytest.raises(UserError, match="must not be below min_decisions"):
         FilterRules(min_decisions=5, max_decisions=4)
 
 
 def test_a_full_disk_is_reported_and_leaves_whole_files(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "link", full)
-    monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(RunStopped, match=r"cannot write .*out: No space left on device; make room"):
+    monkeypatch.setattr(os, "link", disk_full)
+    monkeypatch.setattr("shutil.copyfile", disk_full)
+    with pytest.raises(RunStopped, match=r"Cannot write .*out: No space left on device\. Free"):
         filter_trajectories(source, tmp_path / "out")
     assert tree(tmp_path / "out") == {}
     monkeypatch.undo()

@@ -25,7 +25,7 @@ from metamon_ext.data.trajectory import (
     write_trajectory,
 )
 from metamon_ext.errors import UserError
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 from tests.support.states import make_battle, make_name, make_state, write_battle
 
 names = st.builds(
@@ -162,7 +162,7 @@ def test_names_that_would_get_lost_are_not_written(tmp_path: Path, player: str) 
 def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_text("old")
-    with pytest.raises(OSError, match="disk full"), whole_file(target) as temporary:
+    with pytest.raises(OSError, match="disk full"), atomic_write(target) as temporary:
         temporary.write_text("half of the ne")
         raise OSError("disk full")
     assert os.listdir(tmp_path) == ["file"] and target.read_text() == "old"

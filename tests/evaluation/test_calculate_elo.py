@@ -68,10 +68,7 @@ def refused(
     command: str = "calculate_elo",
 ) -> str:
     """The one line that refuses it, with exit code 2."""
-    try:
-        code = main([command, "--tournament_dir", str(folder), *map(str, options)])
-    except SystemExit as error:  # argparse
-        code = int(error.code or 0)
+    code = main([command, "--tournament_dir", str(folder), *map(str, options)])
     said = capsys.readouterr()
     assert (code, said.out) == (2, "")
     return said.err.strip().split("\n")[-1]
@@ -161,12 +158,12 @@ def test_the_same_battles_make_the_same_files(tournament: Path) -> None:
     ("options", "said"),
     [
         (["--anchor", "ghost"], "anchor 'ghost' has no games; choose one of"),
-        (["--k_factor", 0], "'0' is not a number above 0"),
-        (["--k_factor", "nan"], "'nan' is not a number above 0"),
-        (["--initial_rating", "high"], "'high' is not a number"),
+        (["--k_factor", 0], "k_factor must be a finite number above 0, not 0.0."),
+        (["--k_factor", "nan"], "k_factor must be a finite number above 0, not nan."),
+        (["--initial_rating", "high"], "--initial_rating must be a number, not 'high'."),
         (["--output_prefix", "folder/"], "is a folder: add a name to it"),
         (["--output_prefix", ""], "is a folder: add a name to it"),
-        (["--output_prefix", "results.sqlite/x"], "cannot write"),
+        (["--output_prefix", "results.sqlite/x"], "Cannot write"),
     ],
 )
 def test_bad_input_is_refused(
@@ -234,7 +231,7 @@ def test_what_may_not_be_read_is_named(
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", closed)
-        assert "results.sqlite cannot be read: unable to open" in refused(capsys, tournament)
+        assert "results.sqlite: unable to open" in refused(capsys, tournament)
 
     def forbidden(path: Path) -> bool:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))

@@ -14,8 +14,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["metamon_ext", "tarfile", "gzip"]):
-    from metamon_ext.data.judge import REASONS, judge
     from metamon_ext.data.replays.sources import READERS, records
+    from metamon_ext.data.validation import REASONS, validate
     from tests.support.states import make_name
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         def read(content: bytes) -> None:
             path.write_bytes(content)
             for record in records(path):
-                assert judge(record).reason in {None, *REASONS}
+                assert validate(record).reason in {None, *REASONS}
 
         atheris.Setup([sys.argv[0], *flags], read)
         atheris.Fuzz()

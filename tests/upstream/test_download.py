@@ -85,7 +85,7 @@ def test_formats_are_chosen_and_what_is_there_is_left_alone(tmp_path: Path, hub:
     (tmp_path / "parsed-replays" / "gen1ou").mkdir(parents=True)
     [part] = download("parsed-replays", only_show=True)
     assert (part.size, part.target) == (50, tmp_path / "parsed-replays" / "gen2ou")
-    with pytest.raises(UserError, match="has nothing of gen5ou"):
+    with pytest.raises(UserError, match="has no gen5ou"):
         download("parsed-replays", ["gen5ou"])
 
 
@@ -99,7 +99,7 @@ def test_a_disk_that_is_too_small_is_named_before_anything_is_fetched(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(2**40, 0, 2**30 + 200))
-    with pytest.raises(UserError, match=r"has 1\.1 GB free, about 1\.1 GB are needed: name fewer"):
+    with pytest.raises(UserError, match=r"has 1\.1 GB free and needs about 1\.1 GB\. Pass fewer"):
         download("parsed-replays")
     assert hub == []
     download("parsed-replays", ["gen2ou"])
@@ -113,7 +113,7 @@ def test_a_hub_that_fails_is_one_line(
         raise ConnectionError("no network\nat all")
 
     monkeypatch.setattr("metamon_ext.upstream.download.list_files", fail)
-    with pytest.raises(RunStopped, match="metamon-teams could not be downloaded: no network"):
+    with pytest.raises(RunStopped, match=r"Cannot download .*metamon-teams: no network"):
         download("teams")
     assert main(["download"]) == 0
     assert "parsed-replays" in capsys.readouterr().out

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import gin
 import pytest
@@ -20,13 +20,14 @@ from metamon_ext.spaces.reward_functions import REWARD_FUNCTIONS
 from metamon_ext.spaces.universal import UniversalState
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.finetune import make_experiment
-from metamon_ext.upstream.finetune_config import parse_config
+from metamon_ext.upstream.finetune_config import FinetuneConfig
 from metamon_ext.upstream.gin_files import find_gin_file, read_gin_file
 from metamon_ext.upstream.models import find_model
 from metamon_ext.upstream.preflight import make_plan
 from metamon_ext.upstream.register import register
 from metamon_ext.upstream.run_folder import open_run
 from metamon_ext.upstream.runs import Run
+from tests.support.flags import parse_config
 from tests.upstream.finetuning import base_weights, flags, run
 from tests.upstream.helpers import same_weights
 
@@ -146,7 +147,7 @@ def test_the_reward_that_is_asked_for_reaches_the_training_data(
     workplace: Path, here: Path, name: str | None
 ) -> None:
     more = {} if name is None else {"reward_function": name}
-    plan = make_plan(parse_config(flags(workplace, "rewards", save_dir="runs", **more)))
+    plan = make_plan(parse_config(*flags(workplace, "rewards", save_dir="runs", **more)))
     with open_run(plan):
         dataset = make_experiment(plan).dataset
     register()
@@ -195,16 +196,15 @@ def test_our_flags_have_metamons_defaults() -> None:
 
     from metamon.rl import finetune_from_hf
 
-    from metamon_ext.upstream.finetune_config import build_parser
-
-    def defaults(parser: ArgumentParser) -> dict[str, Any]:
-        return {
-            action.dest: list(action.default) if action.dest == "eval_gens" else action.default
-            for action in parser._actions
-        }
-
-    theirs, ours = finetune_from_hf.add_cli(ArgumentParser()), build_parser()
-    assert defaults(theirs).items() <= defaults(ours).items()
+    parser = finetune_from_hf.add_cli(ArgumentParser())
+    ours = {field.name: field for field in fields(FinetuneConfig)}
+    for action in parser._actions:
+        if action.dest == "help":
+            continue
+        default = tuple(action.default) if action.dest == "eval_gens" else action.default
+        field = ours[action.dest]
+        assert action.required == (field.default is MISSING), action.dest
+        assert action.required or field.default == default, action.dest
 
 
 def test_names_are_read_from_metamons_source_as_metamon_registers_them() -> None:

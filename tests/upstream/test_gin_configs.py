@@ -11,7 +11,7 @@ import torch
 from amago.agent import Agent, MultiTaskAgent
 from metamon.rl import MODEL_CONFIG_DIR
 
-from metamon_ext.cli import build_parser
+from metamon_ext import cli
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.attention import SDPAttention
 from metamon_ext.upstream.damping import DampedAgent, DampedMultiTaskAgent
@@ -81,8 +81,7 @@ def test_every_architecture_of_metamons_gets_its_own_damped_agent(
 
 
 def command(*arguments: str) -> int:
-    args = build_parser("gin").parse_args(["gin", *arguments])
-    return args.run(args)
+    return cli.run(["gin", *arguments])
 
 
 def test_gin_prints_where_a_file_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -187,14 +187,14 @@ def test_a_finished_run_does_nothing_more_and_other_guesses_need_another_folder(
     assert json.loads(answer.stdout)["trajectories"] == len(before)
     assert before == {path: path.stat().st_mtime_ns for path in trajectory_files(parsed / "gen1ou")}
     answer = parse(cache, command(raw, parsed, "--seed", 1))
-    assert answer.returncode == 2 and "use another folder" in answer.stderr
+    assert answer.returncode == 2 and "Choose another folder" in answer.stderr
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--formats", "gen1uu", "gen5ou"), "Metamon has no format gen5ou"),
-        (("--team_predictor", "Oracle"), "Metamon has no Oracle: it has"),
+        (("--formats", "gen1uu", "gen5ou"), "Unknown format gen5ou. Metamon has"),
+        (("--team_predictor", "Oracle"), "Unknown predictor Oracle. Metamon has"),
     ],
 )
 def test_what_metamon_does_not_have_is_named(
@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input(
     (tmp_path / "file").touch()
     answer = parse(cache, command(raw, tmp_path / "file" / "out"))
     assert answer.returncode == 2
-    said = f"cannot write {tmp_path}/file/out: Not a directory; name another folder"
+    said = f"Cannot write {tmp_path}/file/out: Not a directory. Choose another folder."
     assert answer.stderr == f"metamon-ext: {said}\n"
 
 
@@ -241,16 +241,16 @@ def test_missing_statistics_are_asked_for_once(
         raise ConnectionError("no network\nat all")
 
     monkeypatch.setattr(download, "download_usage_stats", offline)
-    ask = replay_parser.StatisticsAsked("NaiveUsagePredictor")
+    statistics = replay_parser.Statistics("NaiveUsagePredictor")
     with pytest.raises(UserError, match=r"usage-stats for gen1ou .* \(no network\)") as caught:
-        ask("gen1ou")
+        statistics.require("gen1ou")
     assert "\n" not in str(caught.value)
     write_statistics(tmp_path)
     monkeypatch.setattr(
         download, "download_usage_stats", lambda gen: asked.append(gen) or tmp_path / "usage-stats"
     )
-    ask("gen1ou")
-    ask("gen1ou")
+    statistics.require("gen1ou")
+    statistics.require("gen1ou")
     assert asked == [1, 1]
-    with pytest.raises(UserError, match="gen1/uu holds no usage statistics"):
-        ask("gen1uu")
+    with pytest.raises(UserError, match="gen1/uu has no usage statistics"):
+        statistics.require("gen1uu")

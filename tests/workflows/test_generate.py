@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -20,8 +17,9 @@ from metamon_ext.cli import main
 from metamon_ext.data.trajectory import TrajectoryName, read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from metamon_ext.workflows.generate import drawer
-from tests.conftest import ROOT, cli_command, on_a_full_disk
+from tests.conftest import ROOT, cli_command
 from tests.support.battles import is_decided
+from tests.support.interruptions import kill_when, on_a_full_disk
 
 
 def generate(folder: Path, battles: int, *more: object) -> list[str]:
@@ -74,11 +72,7 @@ def test_the_manifest_traces_the_data(tmp_path: Path) -> None:
 
 def test_a_killed_run_ends_with_exactly_the_battles(tmp_path: Path) -> None:
     command = cli_command(generate(tmp_path, 80, "--model", "simple_heuristics"))
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
-    while process.poll() is None and decided(tmp_path) < 10:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(lambda: decided(tmp_path) >= 10, command)
     assert 10 <= decided(tmp_path) < 80
     assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
     assert decided(tmp_path) == 80

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, cli_command
+from tests.support.interruptions import kill_when
 
 SMALL = ("--battles", 20, "--steps", 12, "--tournament_battles", 4)
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -85,18 +83,8 @@ def test_killed_in_each_stage_it_ends_as_if_undisturbed(
         "playing": lambda: (tmp_path / "tournament/results.sqlite").exists(),
     }
     for stage, reached in stages.items():
-        process = subprocess.Popen(
-            quickstart(tmp_path),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        while not reached():
-            assert process.poll() is None, f"{stage}: {process.communicate()[1].decode()}"
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        ended = kill_when(reached, quickstart(tmp_path))
+        assert ended.killed, f"{stage}: {ended.stderr}"
     command = quickstart(tmp_path, "--resume")
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,8 +24,9 @@ from metamon_ext.errors import UserError
 from metamon_ext.evaluation.exports import HEADER
 from metamon_ext.evaluation.games import games_of, tally
 from metamon_ext.workflows.tournament import pairings_of
-from tests.conftest import ROOT, cli_command, on_a_full_disk
+from tests.conftest import ROOT, cli_command
 from tests.support.battles import is_decided
+from tests.support.interruptions import kill_when, on_a_full_disk
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 PLAYERS = ("simple_heuristics", "max_base_power", "random")
@@ -115,20 +113,8 @@ def kill_and_resume(folder: Path, battles: int, kills: int, rng: random.Random) 
     command = cli_command(tournament(folder, "--battles_per_matchup", battles))
     hits = 0
     for _ in range(kills):
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
         until = count(folder) + rng.randint(1, 12)
-        while process.poll() is None and count(folder) < until:
-            time.sleep(0.02)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            hits += 1
-        process.wait()
+        hits += kill_when(lambda enough=until: count(folder) >= enough, command).killed
     assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
     return hits
 
@@ -259,7 +245,7 @@ def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
     command = cli_command(tournament(tmp_path, "--battles_per_matchup", 40))
     full = on_a_full_disk(command, 40_000)
     assert full.returncode == 1, full.stderr
-    assert len(full.stderr.splitlines()) == 1 and "cannot write" in full.stderr
+    assert len(full.stderr.splitlines()) == 1 and "Cannot write" in full.stderr
     held = count(tmp_path)
     assert 0 < held < 120
     assert subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0

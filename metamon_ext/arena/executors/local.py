@@ -13,8 +13,8 @@ from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.executors.worker import WorkerSettings, work
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arguments import default_workers
 from metamon_ext.errors import RunStopped
+from metamon_ext.settings import default_workers
 
 BATTLES_AT_ONCE = 16
 """Battles that one worker holds."""

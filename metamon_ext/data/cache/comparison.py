@@ -1,4 +1,4 @@
-"""What a benchmark compares: a cache, and reading the files of it."""
+"""The two ways of loading data that a benchmark compares: a cache, and its files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two ways to the same arrays of the same files, on one core.
+    """Two ways of loading the same arrays on one core.
 
-    `trajectory` and `their_trajectory` draw a whole one at random and give its length in steps;
-    `batch` and `their_batch` make a batch of slices and give its size; `read` is their reading of
-    one file. `parts` are what `trajectory` or `batch` consists of, each to be timed by itself.
+    Attributes:
+        theirs: The name of the way without a cache.
+        trajectory: Loads a random trajectory and returns its steps. So does `their_trajectory`.
+        batch: Loads a batch of slices and returns its size. So does `their_batch`.
+        read: Reads one file without a cache.
+        parts: The parts of `trajectory` or `batch`, to be timed separately.
     """
 
     theirs: str

@@ -1,7 +1,7 @@
-"""The files below the source of a cache: in folders, or in tar archives as Metamon downloads them.
+"""The source files of a cache: in folders, or in tar archives as Metamon downloads them.
 
-A file is named by its path below the source. One in an archive is named as if the archive were a
-folder, with two slashes behind it: `gen1ou.tar//gen1ou/NAME.json.lz4`.
+The name of a file is its path below the source. The name of an archive's member has two slashes
+after the archive: `gen1ou.tar//gen1ou/NAME.json.lz4`.
 """
 
 from __future__ import annotations
@@ -22,35 +22,37 @@ from metamon_ext.data.trajectory import (
 
 ARCHIVE = ".tar"
 LONGEST_PATH, LONGEST_NAME = 4096, 255
-"""Bytes, as on Linux. Archives know no limit."""
+"""Bytes, as on Linux. Archives have no limit."""
 
 
 class Stamp(NamedTuple):
-    """What tells a file from a later one of its name: its size, and its time stamp in ns; of one
-    in an archive, its size and where in it the file begins."""
+    """Identifies a version of a file: its size in bytes, and as `mark` its time stamp in ns.
+
+    For a member of an archive, `mark` is its offset.
+    """
 
     size: int
-    place: int
+    mark: int
 
 
 def in_archive(archive: str, member: str) -> str:
-    """The name of a file in an archive."""
+    """The name of an archive's member."""
     return f"{archive}//{member}"
 
 
 def archive_of(name: str) -> str:
-    """The archive in which a file lies; nothing for one in a folder."""
+    """The archive of a file, or an empty string if it is in a folder."""
     archive, inside, _ = name.partition("//")
     return archive if inside else ""
 
 
 def folder_of(name: str) -> str:
-    """The folder or archive in which a file lies; nothing for the source itself."""
+    """The folder or archive of a file. The source itself is an empty string."""
     return archive_of(name) or name.rpartition("/")[0]
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Of a file in a folder, zeros where it is gone."""
+    """The stamp of a file in a folder, zeros if it does not exist."""
     try:
         status = os.stat(path)
     except OSError:
@@ -59,11 +61,11 @@ def stamp_of(path: Path) -> Stamp:
 
 
 def read_text(source: Path, name: str, stamp: Stamp) -> bytes:
-    """The JSON in a file. Raises the TrajectoryErrors of `unpack`, and `bad_name`."""
+    """The JSON of a file. Raises TrajectoryError as `unpack` does, and `bad_name`."""
     path = source / name
     too_long = len(os.fsencode(path.name)) > LONGEST_NAME or len(os.fsencode(name)) > LONGEST_PATH
     if too_long or "\0" in name:
-        raise TrajectoryError(path, "bad_name", "no file could have this name")
+        raise TrajectoryError(path, "bad_name", "no file can have this name")
     archive = archive_of(name)
     if not archive:
         return unpack(path)
@@ -71,7 +73,7 @@ def read_text(source: Path, name: str, stamp: Stamp) -> bytes:
         raise TrajectoryError(path, "too_big", f"{stamp.size:,} bytes")
     try:
         with open(source / archive, "rb") as file:
-            file.seek(stamp.place)
+            file.seek(stamp.mark)
             data = file.read(stamp.size)
     except OSError as error:
         raise TrajectoryError(path, "unreadable", error.strerror or "cannot be read") from None
@@ -80,8 +82,10 @@ def read_text(source: Path, name: str, stamp: Stamp) -> bytes:
 
 @contextmanager
 def as_file(source: Path, name: str, stamp: Stamp) -> Iterator[Path]:
-    """A path at which a file can be read; of one in an archive, a copy for as long as the block
-    lasts. Raises what `read_text` does."""
+    """A path for reading a file: of an archive's member a temporary copy.
+
+    Raises TrajectoryError as `read_text` does.
+    """
     if not archive_of(name):
         yield source / name
         return

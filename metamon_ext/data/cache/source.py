@@ -1,4 +1,4 @@
-"""Does a cache still fit the files that it was built from, and which files are new?"""
+"""The source files of a cache: which are new, changed or removed."""
 
 from __future__ import annotations
 
@@ -24,59 +24,61 @@ from metamon_ext.data.cache.files import (
     read_text,
     stamp_of,
 )
-from metamon_ext.data.replays.sources import archive_members
+from metamon_ext.data.replays.archives import archive_members
 from metamon_ext.data.trajectory import TrajectoryError, is_trajectory_file
+from metamon_ext.data.validation import content_digest
 from metamon_ext.errors import UserError
-from metamon_ext.walk import Identity, Reached, folders_around, status_behind
+from metamon_ext.walk import Identity, Visited, parents_of, target_status
 
 Arrays = dict[str, NDArray[Any]]
 
 TICK = 2_000_000_000
-"""ns. A folder that changed so short a time ago may change again without a new time stamp: the
-coarsest file systems count in two seconds."""
-LOOKED_AT = 1000
-COMPARED = 3
-"""How many of its files are looked at, and how many compared with the loader that knows no cache,
-when a cache is opened."""
+"""The coarsest resolution of time stamps, in ns. A folder that changed more recently may change
+again without a new time stamp."""
+CHECKED, COMPARED = 1000, 3
+"""How many files are checked for changes, and how many are read and compared, when a cache is
+opened."""
 
 
 def open_cache(folder: Path, featurizer: Featurizer) -> Cache:
-    """Open a cache for somebody who wants the rows of `featurizer`.
+    """Open a cache for a learner.
 
-    Refused are another definition; a source with files gone; and, of up to LOOKED_AT files, any
-    that has changed; and of COMPARED of them, any that the loader that knows no cache reads
-    otherwise today. A source folder is listed only if it has changed. Files that the cache does
-    not have yet are no fault.
+    Lists a source folder only if it has changed. New source files are no error.
 
-    Raises UserError, naming what does not fit.
+    Raises:
+        UserError: The cache was built with another featurizer, a source file was removed, one of
+            `CHECKED` files has changed, or one of `COMPARED` files gives other arrays.
     """
     cache = Cache(folder)
-    cache.header.refuse(folder, featurizer.definition, featurizer.row)
+    cache.header.require(folder, featurizer.definition, featurizer.row)
     source = Path(cache.header.source)
-    refuse_vanished(cache, scan(source, cache.header.folders))
+    check_removed(cache, scan(source, cache.header.folders))
     if not len(cache):
-        raise UserError(f"{folder}: an empty cache")
+        raise UserError(f"{folder} is an empty cache.")
     start = np.random.default_rng().integers(len(cache))  # another sample at every start
-    sample = np.linspace(start, start + len(cache), min(LOOKED_AT, len(cache)), endpoint=False)
+    sample = np.linspace(start, start + len(cache), min(CHECKED, len(cache)), endpoint=False)
     some = np.unique(sample.astype(np.int64) % len(cache)).tolist()
-    refuse_changed(cache, some)
+    check_changed(cache, some)
     for i in some[:: max(1, len(some) // COMPARED)][:COMPARED]:
-        trouble = difference(*with_reference(cache, i, featurizer))
-        if trouble:
+        problem, _ = compare(cache, i, featurizer)
+        if problem:
             raise UserError(
-                f"{folder}: {cache.name(i)} gives other arrays today than it holds ({trouble}); "
-                "delete the cache and build it again"
+                f"{folder}: {cache.name(i)} now gives other arrays ({problem}). "
+                "Delete the cache and rebuild it."
             )
     return cache
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found below a source.
+    """The result of listing a source.
 
-    `stamps` are the time stamps of all folders and archives (0: too fresh to rely on), `names` the
-    files in those that were `listed`, ascending, `members` the stamps of those in archives.
-    `notes` are sentences on what was left out.
+    Attributes:
+        stamps: Folder or archive -> time stamp (0: too recent to rely on).
+        listed: The folders and archives that were listed.
+        names: The files in these, ascending.
+        members: The stamps of files in archives.
+        notes: Sentences on skipped files.
     """
 
     stamps: dict[str, int]
@@ -87,26 +89,32 @@ class Scan:
 
 
 def scan(source: Path, known: Mapping[str, int], separate: Path | None = None) -> Scan:
-    """List the folders and archives below a source whose time stamps are not the known ones.
+    """List the folders and archives below a source that have changed.
 
-    Paths are relative to the source, with "" for itself. Links are followed, and nothing is listed
-    twice: a link that is known goes before one that is not. Raises UserError for what cannot be
-    read, and where a link leads to `separate`.
+    Paths are relative to the source, which is "" itself. Links are followed, and nothing is listed
+    twice: known links come before new ones.
+
+    Args:
+        known: Folder or archive -> time stamp of an earlier scan.
+        separate: A folder that must not be reached, such as the cache.
+
+    Raises:
+        UserError: A folder or archive cannot be read, or a link leads to `separate`.
     """
-    return _Scanner(source, known, Reached(separate)).scan()
+    return _Scanner(source, known, Visited(separate)).scan()
 
 
 class _Scanner:
-    def __init__(self, source: Path, known: Mapping[str, int], reached: Reached) -> None:
+    def __init__(self, source: Path, known: Mapping[str, int], visited: Visited) -> None:
         self.source = source
         self.known = known
-        self.reached = reached
+        self.visited = visited
         self.stamps: dict[str, int] = {}
         self.listed: set[str] = set()
         self.names: list[str] = []
         self.members: dict[str, Stamp] = {}
         self.links: list[str] = []
-        """To folders and archives, which are looked at when all that is no link has been."""
+        """Links to folders and archives, which are visited after everything else."""
         self.children: dict[str, list[str]] = {}
         for folder in known:
             if folder:
@@ -115,30 +123,30 @@ class _Scanner:
 
     def scan(self) -> Scan:
         self._below("")
-        around = folders_around(self.source)
+        parents = parents_of(self.source)
         while self.links:
             link = min(self.links, key=lambda name: (name not in self.known, name))
             self.links.remove(link)
-            self._below(link, around)
+            self._below(link, parents)
         names = sorted([*self.names, *self.members])
-        notes = self.reached.notes
+        notes = self.visited.notes
         return Scan(self.stamps, frozenset(self.listed), names, self.members, notes)
 
-    def _below(self, start: str, around: Collection[Identity] = ()) -> None:
+    def _below(self, start: str, parents: Collection[Identity] = ()) -> None:
         waiting = [start]
         while waiting:
             folder = waiting.pop()
             try:
                 status = os.stat(self.source / folder)
-                if self.reached.enter(folder, status, around if folder == start else ()):
-                    waiting += self._look(folder, status)
+                if self.visited.enter(folder, status, parents if folder == start else ()):
+                    waiting += self._list(folder, status)
             except OSError as error:
                 raise UserError(
-                    f"{self.source / folder}: {error.strerror}, and a cache needs it"
+                    f"{self.source / folder}: {error.strerror}. The cache needs it."
                 ) from None
 
-    def _look(self, folder: str, status: os.stat_result) -> list[str]:
-        """Note what is in a folder or archive if it is new. Returns the folders to be looked at."""
+    def _list(self, folder: str, status: os.stat_result) -> list[str]:
+        """Record the files in a folder or archive that has changed. Returns its subfolders."""
         stamp = status.st_mtime_ns
         self.stamps[folder] = stamp if time.time_ns() - stamp > TICK else 0
         if stamp == self.known.get(folder):
@@ -148,20 +156,20 @@ class _Scanner:
             return [name for name in children if name not in links]
         self.listed.add(folder)
         if stat.S_ISREG(status.st_mode):
-            for member, *place in archive_members(self.source / folder):
-                self.members[in_archive(folder, member)] = Stamp(*place)
+            for member, *stamp_fields in archive_members(self.source / folder):
+                self.members[in_archive(folder, member)] = Stamp(*stamp_fields)
             return []
         prefix = f"{folder}/" if folder else ""
         with os.scandir(self.source / folder) as entries:
             return [folder for entry in entries for folder in self._sort(entry, prefix)]
 
     def _sort(self, entry: os.DirEntry[str], prefix: str) -> list[str]:
-        """Note a file or a link. Returns what else is to be looked at: a folder or an archive."""
+        """Record a file or a link. Returns a folder or archive, to be visited next."""
         name, linked = prefix + entry.name, entry.is_symlink()
-        status = status_behind(entry.path) if linked else None
+        status = target_status(entry.path) if linked else None
         if linked and status is None:
             if not entry.name.startswith("."):
-                self.names.append(name)  # nothing says what it led to
+                self.names.append(name)  # its target is unknown
                 self.stamps[prefix.rstrip("/")] = 0
             return []
         folder = stat.S_ISDIR(status.st_mode) if status else entry.is_dir(follow_symlinks=False)
@@ -175,84 +183,86 @@ class _Scanner:
 
 
 def path_digest(name: str) -> int:
-    """8 bytes of BLAKE2b of a path below the source."""
+    """8 bytes of BLAKE2b of a name, as in the index."""
     return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "little")
 
 
-def content_digest(data: bytes) -> int:
-    """The first 8 bytes of a verdict's digest of a file's unpacked JSON."""
-    return int.from_bytes(hashlib.blake2b(data, digest_size=16).digest()[:8], "little")
+def short_digest(digest: bytes) -> int:
+    """The first 8 bytes of a content digest, as in the index."""
+    return int.from_bytes(digest[:8], "little")
 
 
 def path_digests(names: Iterable[str]) -> np.ndarray:
+    """`path_digest` of each name."""
     return np.fromiter(map(path_digest, names), dtype=np.uint64)
 
 
-def refuse_vanished(cache: Cache, found: Scan) -> None:
-    """Raise UserError where a file of the cache is no longer in a folder that was listed."""
+def check_removed(cache: Cache, found: Scan) -> None:
+    """Raise UserError if a file of the cache is missing from a listed folder."""
     folders = list(cache.header.folders)
-    looked = [
+    listed = [
         i for i, name in enumerate(folders) if name in found.listed or name not in found.stamps
     ]
-    if not looked:
+    if not listed:
         return
-    here = np.flatnonzero(np.isin(cache.index["folder"], looked))
+    here = np.flatnonzero(np.isin(cache.index["folder"], listed))
     gone = here[~np.isin(cache.index["path"][here], path_digests(found.names))]
     if len(gone):
         one = cache.name(int(gone[0]))
         raise UserError(
-            f"{cache.folder}: {len(gone):,} of its files are gone, {one} for one; delete the "
-            "cache and build it again"
+            f"{cache.folder}: {len(gone):,} of its source files are missing, such as {one}. "
+            "Delete the cache and rebuild it."
         )
 
 
-def refuse_changed(cache: Cache, trajectories: Iterable[int]) -> None:
-    """Raise UserError for the first of these trajectories whose file is not what it was."""
+def check_changed(cache: Cache, trajectories: Iterable[int]) -> None:
+    """Raise UserError if the file of one of these trajectories has changed."""
     for i in trajectories:
-        trouble = changed(cache, i)
-        if trouble:
-            raise UserError(f"{cache.folder}: {trouble}; delete the cache and build it again")
+        if problem := change_of(cache, i):
+            raise UserError(f"{cache.folder}: {problem}. Delete the cache and rebuild it.")
 
 
-def changed(cache: Cache, i: int) -> str:
-    """What is new about the file of a trajectory, in words; nothing where it holds the same text.
+def change_of(cache: Cache, i: int) -> str:
+    """How the content of a trajectory's file has changed, or an empty string.
 
-    A file whose stamp is what it was is believed, and so is all of an archive that has the time
-    stamp that it had; any other is read.
+    The file is read only if its stamp, or the time stamp of its archive, has changed.
     """
     source, name, before = Path(cache.header.source), cache.name(i), cache.stamp(i)
     archive = archive_of(name)
     if archive:
-        same = 0 != stamp_of(source / archive).place == cache.header.folders.get(archive)
+        same = 0 != stamp_of(source / archive).mark == cache.header.folders.get(archive)
     else:
         same = stamp_of(source / name) == before
     try:
-        if same or content_digest(read_text(source, name, before)) == cache.index["content"][i]:
+        if same:
+            return ""
+        digest = content_digest(read_text(source, name, before))
+        if short_digest(digest) == cache.index["content"][i]:
             return ""
     except TrajectoryError as error:
-        return f"{name} cannot be read any more ({error.detail})"
+        return f"{name} can no longer be read ({error.detail})"
     return f"{name} has changed"
 
 
-def with_reference(cache: Cache, i: int, featurizer: Featurizer) -> tuple[Arrays, Arrays]:
-    """The arrays of a trajectory, and those that the loader gives which knows no cache."""
+def compare(cache: Cache, i: int, featurizer: Featurizer) -> tuple[str, int]:
+    """The first difference of trajectory i from its file, and how many values were compared."""
     with as_file(Path(cache.header.source), cache.name(i), cache.stamp(i)) as path:
-        return featurizer.restore(cache[i]), featurizer.reference(path)
+        reference = featurizer.reference(path)
+    values = sum(array.size for array in reference.values())
+    return difference(featurizer.restore(cache[i]), reference), values
 
 
 def difference(ours: Arrays, theirs: Arrays) -> str:
-    """The first value in which arrays differ, in words; nothing where they are the same."""
+    """The first value in which arrays differ, or an empty string if they are equal."""
     if ours.keys() != theirs.keys():
-        return f"arrays {sorted(ours)} in the cache, {sorted(theirs)} from the loader"
+        return f"arrays {sorted(ours)} in the cache, {sorted(theirs)} in the file"
     for name, array in ours.items():
         other = theirs[name]
         if (array.dtype, array.shape) != (other.dtype, other.shape):
-            return (
-                f"{name} is {array.dtype} {array.shape}, and {other.dtype} {other.shape} from "
-                "the loader"
-            )
+            types = f"{array.dtype} {array.shape}, not {other.dtype} {other.shape}"
+            return f"{name} is {types}"
         unequal = np.argwhere((array != other) & ~((array != array) & (other != other)))
         if len(unequal):
-            place = tuple(unequal[0].tolist())
-            return f"{name}{list(place)} is {array[place]}, and {other[place]} from the loader"
+            index = tuple(unequal[0].tolist())
+            return f"{name}{list(index)} is {array[index]}, not {other[index]}"
     return ""

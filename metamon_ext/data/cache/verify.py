@@ -1,4 +1,4 @@
-"""Is a cache what its source files say, value for value?"""
+"""Verify a cache against its source files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metamon_ext.data.cache.arrays import Cache, Featurizer
-from metamon_ext.data.cache.source import changed, difference, with_reference
+from metamon_ext.data.cache.source import change_of, compare
 from metamon_ext.terminal import track
 
 
 @dataclass
 class VerifyReport:
-    """How many trajectories were checked against their checksums and the time stamps of their
-    files, how many were compared value for value, and what is wrong, a line each."""
+    """How many trajectories were checked, how many of them (and how many values) were compared
+    with their files, and the problems, one line each."""
 
     trajectories: int = 0
     compared: int = 0
@@ -24,24 +24,23 @@ class VerifyReport:
 def verify(
     folder: Path, featurizer: Featurizer, every: int = 100, show_progress: bool = False
 ) -> VerifyReport:
-    """Check all of a cache, and compare every Nth trajectory with the loader that knows no cache.
+    """Check all checksums and source files of a cache, and compare every Nth trajectory.
 
-    Raises UserError for a cache that cannot be opened or is one of something else.
+    Raises UserError if the cache cannot be opened, or was built with another featurizer.
     """
     cache = Cache(folder)
-    cache.header.refuse(folder, featurizer.definition, featurizer.row)
+    cache.header.require(folder, featurizer.definition, featurizer.row)
     report = VerifyReport()
     for i in track(range(len(cache)), "verifying", len(cache), show_progress):
         report.trajectories += 1
-        trouble = changed(cache, i)
-        if not cache.is_whole(i):
-            trouble = f"{cache.name(i)}: its rows are damaged"
-        elif not trouble and i % every == 0:
-            ours, theirs = with_reference(cache, i, featurizer)
-            trouble = difference(ours, theirs)
-            trouble = trouble and f"{cache.name(i)}: {trouble}"
+        problem = change_of(cache, i)
+        if not cache.is_intact(i):
+            problem = f"{cache.name(i)}: corrupt rows"
+        elif not problem and i % every == 0:
+            problem, values = compare(cache, i, featurizer)
+            problem = problem and f"{cache.name(i)}: {problem}"
             report.compared += 1
-            report.values += sum(array.size for array in theirs.values())
-        if trouble:
-            report.faults.append(trouble)
+            report.values += values
+        if problem:
+            report.faults.append(problem)
     return report

@@ -1,4 +1,4 @@
-"""The one process that may change a cache: appending to it, commit by commit."""
+"""Appends to a cache, commit by commit."""
 
 from __future__ import annotations
 
@@ -24,28 +24,31 @@ from metamon_ext.data.cache.arrays import (
     UNRATED,
     Cache,
     Header,
-    seconds,
 )
 from metamon_ext.data.cache.files import Stamp, folder_of
-from metamon_ext.data.cache.source import path_digest
-from metamon_ext.data.judge import Verdict
+from metamon_ext.data.cache.filter import seconds
+from metamon_ext.data.cache.source import path_digest, short_digest
 from metamon_ext.data.trajectory import SET_ASIDE
+from metamon_ext.data.validation import ValidationResult
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.files import LOCK, lock_folder
 
 COMMIT_BYTES = 16 * 2**20
-"""A killed build loses at most so many bytes of rows."""
+"""Bytes of rows between commits. A killed build loses at most these."""
 
 
 class CacheWriter:
-    """A cache that is being built, locked against everybody else who would build it.
+    """The only writer of a cache, which is locked until the block ends.
 
-    `fresh` is the header of a new cache; one that is there must agree with it in definition,
-    source and rules. What is added counts from the next commit on. A block that ends badly takes
-    everything since the last commit off the disk again.
+    If the block raises, everything since the last commit is removed.
 
-    Raises UserError for a folder that is no such cache or is being built by somebody else, and
-    RunStopped when the disk is full.
+    Args:
+        fresh: The header of a new cache. An existing cache must have the same definition, source
+            and rules.
+
+    Raises:
+        UserError: The folder is another cache, is not a cache, or is being built.
+        RunStopped: The disk is full.
     """
 
     def __init__(self, folder: Path, fresh: Header) -> None:
@@ -55,7 +58,7 @@ class CacheWriter:
     def __enter__(self) -> CacheWriter:
         with ExitStack() as stack:
             try:
-                self._refuse_foreign()
+                self._check_folder()
                 stack.enter_context(lock_folder(self.folder))
                 self._open()
             except OSError as error:
@@ -63,19 +66,17 @@ class CacheWriter:
             self._lock = stack.pop_all()
         return self
 
-    def _refuse_foreign(self) -> None:
-        """A folder without a header may hold nothing but what a killed build or a lock left."""
+    def _check_folder(self) -> None:
+        """A new cache needs a folder that is empty but for a lock, or a killed build."""
         if not self.folder.exists() or (self.folder / HEADER).exists():
             return
         if any(path.suffix != ".tmp" and path.name != LOCK for path in self.folder.iterdir()):
-            raise UserError(
-                f"{self.folder} holds something that is no cache: name another --output"
-            )
+            raise UserError(f"{self.folder} is neither empty nor a cache. Choose another folder.")
 
     def _open(self) -> None:
         old = Header.read(self.folder) if (self.folder / HEADER).exists() else None
-        if old and (old.trajectories or old.set_aside_bytes):  # of nothing: it may become anything
-            self._take_over(old)
+        if old and (old.trajectories or old.set_aside_bytes):  # an empty cache is replaced
+            self._continue(old)
         else:
             self.header.write(self.folder)
         self._files = {name: (self.folder / name).open("ab") for name in self._sizes()}
@@ -86,14 +87,15 @@ class CacheWriter:
         text = (self.folder / SET_ASIDE).read_bytes()
         self._set_aside = {line["name"]: line for line in map(orjson.loads, text.splitlines())}
 
-    def _take_over(self, old: Header) -> None:
-        """Go on with the cache that is there, if it is of the same kind."""
-        old.refuse(self.folder, self.header.definition, self.header.row_dtype)
+    def _continue(self, old: Header) -> None:
+        """Continue an existing cache with the same settings."""
+        old.require(self.folder, self.header.definition, self.header.row_dtype)
         for what in ("source", "keep_cut_off"):
             theirs, ours = getattr(old, what), getattr(self.header, what)
             if theirs != ours:
                 raise UserError(
-                    f"{self.folder}: built with {what} {theirs}, not {ours}: name another --output"
+                    f"{self.folder} was built with {what} {theirs}, not {ours}. "
+                    "Choose another folder."
                 )
         self.header = old
 
@@ -107,26 +109,30 @@ class CacheWriter:
         }
 
     def _cut(self) -> None:
-        """Take off what the header does not count. Raises OSError."""
+        """Remove everything after the valid sizes of the header. Raises OSError."""
         for name, size in self._sizes().items():
             if (self.folder / name).stat().st_size > size:
                 os.truncate(self.folder / name, size)
 
     def is_set_aside(self, name: str, stamp: Stamp) -> bool:
-        """Was this file, as it is, set aside before?"""
+        """Whether this version of a file was set aside before."""
         line = self._set_aside.get(_readable(name))
-        return line is not None and Stamp(line["size"], line["place"]) == stamp
+        return line is not None and [line["size"], line["place"]] == [*stamp]
 
     def add(
-        self, name: str, stamp: Stamp, verdict: Verdict, rows: NDArray[np.void] | None = None
+        self,
+        name: str,
+        stamp: Stamp,
+        result: ValidationResult,
+        rows: NDArray[np.void] | None = None,
     ) -> None:
-        """Append the rows of a file of the source, or the reason why it has none."""
-        content = int.from_bytes(verdict.digest[:8], "little")
+        """Append the rows of a source file, or the reason to set it aside."""
+        content = short_digest(result.digest)
         if rows is not None and content in self._contents:
-            verdict = replace(verdict, reason="duplicate", detail="as a file before it")
-        if rows is None or verdict.date is None or verdict.reason is not None:
-            line = {"name": _readable(name), **stamp._asdict()}
-            line |= {"reason": verdict.reason, "detail": verdict.detail}
+            result = replace(result, reason="duplicate", detail="as an earlier file")
+        if rows is None or result.date is None or result.reason is not None:
+            line = {"name": _readable(name), "size": stamp.size, "place": stamp.mark}
+            line |= {"reason": result.reason, "detail": result.detail}
             self._set_aside[_readable(name)] = line
             self.header.set_aside_bytes += self._append(
                 SET_ASIDE, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
@@ -136,12 +142,12 @@ class CacheWriter:
         data = rows.tobytes()
         record = np.zeros((), INDEX)
         record["path"], record["content"] = path_digest(name), content
-        record["size"], record["place"] = stamp
+        record["size"], record["mark"] = stamp
         record["rows"], record["checksum"] = len(rows), zlib.crc32(data)
-        record["date"], record["won"] = seconds(verdict.date), verdict.outcome == "WIN"
-        record["rating"] = UNRATED if verdict.rating is None else verdict.rating
-        record["folder"] = _place(self.header.folders, folder_of(name))
-        record["format"] = _place(self.header.formats, verdict.format)
+        record["date"], record["won"] = seconds(result.date), result.outcome == "WIN"
+        record["rating"] = UNRATED if result.rating is None else result.rating
+        record["folder"] = _index_of(self.header.folders, folder_of(name))
+        record["format"] = _index_of(self.header.formats, result.format)
         record["name"] = len(os.fsencode(name))
         self._append(ROWS, data)
         self._append(INDEX_FILE, record.tobytes())
@@ -160,7 +166,7 @@ class CacheWriter:
             raise self._stopped(error) from None
 
     def commit(self) -> None:
-        """From here on everything that was added counts."""
+        """Make everything that was added permanent."""
         try:
             for file in self._files.values():
                 file.flush()
@@ -173,8 +179,8 @@ class CacheWriter:
     def _stopped(self, error: OSError) -> RunStopped:
         kept = Header.read(self.folder).trajectories
         return RunStopped(
-            f"{self.folder}: {error.strerror}; {kept:,} trajectories are in it, and the same "
-            "command goes on from there"
+            f"{self.folder}: {error.strerror}. {kept:,} trajectories are in the cache. Run the "
+            "command again to resume."
         )
 
     def __exit__(
@@ -184,7 +190,7 @@ class CacheWriter:
         traceback: TracebackType | None,
     ) -> None:
         for file in self._files.values():
-            with contextlib.suppress(OSError):  # what a full disk did not take
+            with contextlib.suppress(OSError):  # the buffers that a full disk did not take
                 file.close()
         if kind is not None:
             self.header = Header.read(self.folder)
@@ -193,7 +199,7 @@ class CacheWriter:
         self._lock.close()
 
     def reasons(self) -> dict[str, int]:
-        """How many files are set aside for which reason; not those that were mended since."""
+        """Reason -> number of files set aside, without those that are valid since."""
         lines = list(self._set_aside.values())
         taken = Cache(self.folder).index["path"]
         digests = np.array([path_digest(line["name"]) for line in lines], np.uint64)
@@ -202,8 +208,8 @@ class CacheWriter:
         return dict(counts.most_common())
 
 
-def _place(known: dict[str, int] | list[str], name: str) -> int:
-    """Where a name comes in a header's table, which gets it if it is new."""
+def _index_of(known: dict[str, int] | list[str], name: str) -> int:
+    """The index of a name in a table of the header, to which new names are added."""
     if name not in known:
         if isinstance(known, dict):
             known[name] = 0
@@ -213,5 +219,5 @@ def _place(known: dict[str, int] | list[str], name: str) -> int:
 
 
 def _readable(name: str) -> str:
-    """A path as JSON takes it, whatever its bytes are."""
+    """A path as valid UTF-8."""
     return os.fsencode(name).decode(errors="backslashreplace")

@@ -1,7 +1,7 @@
-"""The elements of a JSON list, one at a time: a file may hold more of them than fit into memory.
+"""Stream the elements of a JSON list that may be larger than memory.
 
-Only the list is looked at, as far as it takes to find where an element ends. The elements are given
-as text, so that a damaged one is the fault of one element, and worker processes can parse them.
+Streaming parsers such as ijson stop at the first error. Here each element is returned as text, so
+that a corrupt element does not affect the others, and worker processes can parse the elements.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ _STRUCTURE = re.compile(rb'["\[\]{},]')
 
 
 def begins_list(text: bytes) -> bool:
-    """Is this the beginning of a JSON list?"""
+    """Whether a text starts like a JSON list."""
     return text.removeprefix(_BOM).lstrip(_BLANK).startswith(b"[")
 
 
 def list_elements(
     text: bytes, stream: IO[bytes], max_bytes: int, chunk: int = CHUNK
 ) -> Iterator[bytes | None]:
-    """The text of each element of a list; None in the place of one larger than `max_bytes`.
+    """Yield the text of each element, or None for an element larger than `max_bytes`.
 
     Args:
-        text: the beginning of the list, which was read from the stream to recognize it.
-        stream: the rest of it.
-        chunk: how many bytes are read at a time.
+        text: The start of the list, already read from the stream.
+        stream: The rest of the list.
+        chunk: How many bytes to read at a time.
 
     Raises:
-        ValueError: where the list ends too early, is closed by a brace, or something follows it;
-            the elements before come first. What the stream raises, it raises.
+        ValueError: The list ends too early, is closed by a brace, or is followed by other data.
+            The elements before the error are yielded first.
     """
     text = text.removeprefix(_BOM).lstrip(_BLANK)
-    start = at = 1  # where the element begins, and how far the text is understood
+    start = at = 1  # the start of the element, and the end of the text parsed so far
     depth = number = 0
     in_string = too_big = False
     while True:
@@ -64,11 +64,11 @@ def list_elements(
         text = stream.read(chunk)
         if not text:
             return
-    raise ValueError("something follows the list")
+    raise ValueError("there is data after the list")
 
 
 def _more(text: bytes, keep: int, at: int, stream: IO[bytes], chunk: int) -> tuple[bytes, int, int]:
-    """The text from `keep` on and what follows it, and where `keep` and `at` are in that."""
+    """The text from `keep` on and the next chunk, and the new positions of `keep` and `at`."""
     more = stream.read(chunk)
     if not more:
         raise ValueError("the list ends too early")
@@ -76,9 +76,9 @@ def _more(text: bytes, keep: int, at: int, stream: IO[bytes], chunk: int) -> tup
 
 
 def _next_mark(text: bytes, start: int, in_string: bool) -> tuple[bytes, int]:
-    """The next byte that opens, closes or separates anything, and where the text behind it begins.
+    """The next structural byte and the position after it.
 
-    Nothing where more has to be read, and how far the text is understood without it.
+    If there is none, an empty byte string and the position up to which the text is parsed.
     """
     if not in_string:
         found = _STRUCTURE.search(text, start)

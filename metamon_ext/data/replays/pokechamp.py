@@ -1,4 +1,4 @@
-"""`metamon-ext download_pokechamp`: human battles as raw replays that Metamon's parser reads.
+"""PokéChamp's human battles as raw replays that Metamon's parser reads.
 
 PokéChamp (Karten et al., 2025, arXiv 2503.04094) came with two million battles of Pokémon
 Showdown's ladder, `milkkarten/pokechamp` on the Hugging Face hub. A record has `text` (the log),
@@ -7,8 +7,6 @@ Showdown's ladder, `milkkarten/pokechamp` on the Hugging Face hub. A record has 
 
 from __future__ import annotations
 
-import argparse
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,31 +17,36 @@ from typing import Any
 
 import orjson
 
-from metamon_ext.arguments import default_workers, positive
-from metamon_ext.data.audit_report import AuditReport, placeholder_words, print_reasons
+from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.processes import map_in_order
-from metamon_ext.data.replays.download_journal import Journal, Prepared
+from metamon_ext.data.replays.download_journal import DownloadJournal, Prepared
 from metamon_ext.data.replays.raw import read_replay
-from metamon_ext.data.replays.sources import Record, Records, data_files, records
+from metamon_ext.data.replays.readers import Record, Records
+from metamon_ext.data.replays.sources import data_files, records
 from metamon_ext.data.trajectory import TrajectoryError, parse_json
 from metamon_ext.errors import RunStopped, UserError
-from metamon_ext.files import lock_folder
-from metamon_ext.terminal import console, print_json, track
+from metamon_ext.files import lock_folder, require_separate
+from metamon_ext.settings import check_at_least
+from metamon_ext.terminal import track
 
 DATASET = "milkkarten/pokechamp"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which battles are kept: of these formats (none named: of all), with no player below
-    `min_elo`; the rating of a battle is the lower one of its players, 0 where it is not known."""
+class DownloadFilter:
+    """Which battles are kept.
+
+    Attributes:
+        min_elo: drop battles of a weaker player; 0 keeps those without a rating too.
+        formats: e.g. gen1ou; default: all.
+    """
 
     min_elo: int = 0
     formats: tuple[str, ...] = ()
 
 
-def prepare(record: Record | TrajectoryError, wanted: Wanted) -> Prepared:
-    """Judge a record and make a raw replay of it. Raises nothing."""
+def prepare(record: Record | TrajectoryError, wanted: DownloadFilter) -> Prepared:
+    """Validate a record and convert it to a raw replay. Never raises."""
     if isinstance(record, TrajectoryError):
         return Prepared(str(record.where), reason=record.reason, detail=record.detail)
     where = str(record.where)
@@ -62,28 +65,35 @@ def prepare(record: Record | TrajectoryError, wanted: Wanted) -> Prepared:
 
 def download(
     output_dir: Path,
-    wanted: Wanted | None = None,
+    wanted: DownloadFilter | None = None,
     max_games: int | None = None,
     source: Path | None = None,
     workers: int = 1,
     revision: str | None = None,
     show_progress: bool = False,
 ) -> AuditReport:
-    """Write the wanted battles to `output_dir/gen1/ou/{id}.json`, up to `max_games` in all.
+    """Write battles to `output_dir/gen1/ou/{id}.json`. Running it again resumes the download.
 
     Args:
-        output_dir: one download's; run again, it goes on where it was, however it was ended.
-        source: a file or folder of records instead of the hub; `revision` is the hub's.
-        workers: processes that judge and rewrite what one process reads.
+        output_dir: The folder of this download only.
+        wanted: Which battles to keep. None: all.
+        max_games: Stop after so many battles, those of earlier runs included.
+        source: A file or folder of records to read instead of the hub.
+        workers: Processes that validate and convert the records.
+        revision: The revision of the dataset on the hub.
 
-    Returns how many records were read, and why some were not kept. Raises RunStopped where `PROBE`
-    records in a row are placeholders, or no battles at all, where the hub fails and where the disk
-    is full; UserError for an `output_dir` of another download.
+    Returns:
+        The number of records read, and why some were not kept.
+
+    Raises:
+        RunStopped: `PROBE` records in a row are no battles, the hub fails, or the disk is full.
+        UserError: `output_dir` belongs to another download.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or DownloadFilter()
+    check_at_least(1, max_games=max_games, workers=workers)
     notes: list[str] = []
     settings = _settings(output_dir, wanted, source, revision, notes)
-    with lock_folder(output_dir), closing(Journal(output_dir, settings)) as journal:
+    with lock_folder(output_dir), closing(DownloadJournal(output_dir, settings)) as journal:
         journal.report.notes = notes
         if max_games is not None and journal.kept >= max_games:
             return journal.report
@@ -93,30 +103,31 @@ def download(
                 stream = islice(stream, journal.report.files, None)
             results = map_in_order(partial(prepare, wanted=wanted), stream, workers)
             for result in track(results, "reading", show=show_progress):
-                journal.take(result)
+                journal.add(result)
                 if max_games is not None and journal.kept >= max_games:
                     break
-            journal.commit()
             return journal.report
-        except (OSError, sqlite3.Error) as error:
-            detail = getattr(error, "strerror", None) or error
+        except OSError as error:
             raise RunStopped(
-                f"cannot write {output_dir}: {detail}; run it again to go on"
+                f"Cannot write {output_dir}: {error.strerror or error}. Run the command again to "
+                "resume."
             ) from None
 
 
 def _settings(
-    output_dir: Path, wanted: Wanted, source: Path | None, revision: str | None, notes: list[str]
+    output_dir: Path,
+    wanted: DownloadFilter,
+    source: Path | None,
+    revision: str | None,
+    notes: list[str],
 ) -> dict[str, Any]:
-    """What must stay the same for a download to be continued."""
+    """The settings that must not change within a download."""
     settings: dict[str, Any] = {"min-elo": wanted.min_elo, "formats": sorted(wanted.formats)}
     if source is None:
         return settings | {"source": f"{DATASET} {revision or ''}".strip()}
-    inside, around = output_dir.resolve(), source.resolve()
-    if inside.is_relative_to(around) or around.is_relative_to(inside):
-        raise UserError(f"{output_dir} and {source} lie in each other: use a separate folder")
+    require_separate(output_dir, source)
     files = list(data_files([source], notes, output_dir))
-    size = sum(file.stat().st_size for file in files if file.exists())  # not of broken links
+    size = sum(file.stat().st_size for file in files if file.exists())  # not for broken links
     return settings | {"source": f"{source} ({len(files):,} files, {size:,} bytes)"}
 
 
@@ -129,8 +140,8 @@ def _hub(revision: str | None, skip: int) -> Records:
         import datasets
     except ImportError:
         raise UserError(
-            f"{DATASET} comes through datasets: "
-            'pip install "metamon_ext[data]", or name your own files with --source'
+            f"{DATASET} needs the package datasets. "
+            'Run pip install "metamon_ext[data]", or pass your own files as --source.'
         ) from None
     return _hub_records(datasets, revision, skip)
 
@@ -141,46 +152,9 @@ def _hub_records(datasets: Any, revision: str | None, skip: int) -> Iterator[Rec
         for number, row in enumerate(rows.skip(skip), skip + 1):
             where = Path(f"{DATASET}:{number}")
             yield Record(where, where, orjson.dumps(row, default=str))
-    except Exception as error:  # of the hub, of its files' formats, of the network
+    except Exception as error:  # of the hub's client, its file formats, or the network
         detail = (str(error) or type(error).__name__).splitlines()[0]
         raise RunStopped(
-            f"the Hugging Face hub gave no more of {DATASET} ({detail}): run it again to go on"
+            f"The Hugging Face hub failed for {DATASET} ({detail}). Run the command again to "
+            "resume."
         ) from None
-
-
-def add_parsers(commands: Any) -> None:
-    """Register `metamon-ext download_pokechamp`."""
-    parser = commands.add_parser("download_pokechamp")
-    parser.add_argument("--output-dir", "--output_dir", type=Path, required=True)
-    parser.add_argument("--max-games", "--max_games", type=positive, help="stop at so many battles")
-    parser.add_argument(
-        "--min-elo", "--min_elo", type=int, default=0, help="of the weaker player; 0: unrated too"
-    )
-    parser.add_argument("--formats", nargs="+", default=[], metavar="FORMAT", help="e.g. gen1ou")
-    parser.add_argument("--num-workers", "--num_workers", type=positive, default=default_workers())
-    parser.add_argument("--source", type=Path, help="your own files or folder: jsonl, parquet, ...")
-    parser.add_argument("--revision", help="of the data set on the hub")
-    parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where battles were written, 1 where there were none."""
-    report = download(
-        args.output_dir,
-        Wanted(args.min_elo, tuple(args.formats)),
-        args.max_games,
-        args.source,
-        args.num_workers,
-        args.revision,
-        show_progress=True,
-    )
-    if report.placeholders:
-        raise RunStopped(placeholder_words(report.files))
-    if args.json:
-        counts = {"read": report.files, "kept": report.usable_files, "dropped": report.reasons}
-        print_json(counts | {"notes": report.to_dict()["notes"]})
-    else:
-        print_reasons(console(), report)
-        print(f"Kept {report.usable_files:,} of {report.files:,} battles in {args.output_dir}.")
-    return 0 if report.usable_files else 1

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from metamon_ext.errors import UserError
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 from metamon_ext.learning.weights import fitting, read_weights
 from metamon_ext.training.lite.model import LiteModel
 
@@ -23,7 +23,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain containers. A reader sees the old file or the new one."""
     buffer = io.BytesIO()  # torch hides why a file cannot be written
     torch.save(content | {"format": FORMAT}, buffer)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
 

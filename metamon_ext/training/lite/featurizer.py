@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamon_ext.data.cache.arrays import Cache, Header, split_name
+from metamon_ext.data.cache.arrays import Cache, Header
+from metamon_ext.data.cache.filter import split_name
 from metamon_ext.data.cache.source import open_cache
 from metamon_ext.data.trajectory import Trajectory, TrajectoryError, read_trajectory
 from metamon_ext.errors import UserError

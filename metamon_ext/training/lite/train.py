@@ -18,10 +18,10 @@ import gin
 import torch
 
 from metamon_ext.arena.schedule import derive
-from metamon_ext.arguments import check_seed
 from metamon_ext.errors import RunStopped, UserError, in_one_line
-from metamon_ext.files import lock_folder, whole_file
+from metamon_ext.files import atomic_write, lock_folder
 from metamon_ext.learning.losses import discounted_returns
+from metamon_ext.settings import check_seed
 from metamon_ext.spaces.reward_functions import make_reward
 from metamon_ext.training.lite.checkpoint import (
     CHECKPOINT,
@@ -149,7 +149,7 @@ def train(
 
 def save(run_dir: Path, step: int, learner: Learner, order: torch.Generator, bindings: str) -> None:
     """Write the settings that took part and, last, what `take_up` reads."""
-    with whole_file(run_dir / CONFIG) as path:
+    with atomic_write(run_dir / CONFIG) as path:
         path.write_text(gin.operative_config_str())
     content = {
         "step": step,

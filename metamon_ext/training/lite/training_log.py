@@ -12,7 +12,7 @@ import gin
 from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from metamon_ext.errors import UserError
-from metamon_ext.files import whole_file
+from metamon_ext.files import atomic_write
 from metamon_ext.terminal import plain, progress_bar
 
 LOG = "training_log.csv"
@@ -32,7 +32,7 @@ class TrainingLog:
     def __init__(self, run_dir: Path, first: int, steps: int, use_wandb: bool) -> None:
         path = run_dir / LOG
         lines = path.read_text().splitlines(keepends=True) if first and path.exists() else []
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("".join(lines[: first + 1]))
         self._file = path.open("a", newline="", buffering=1)
         self._writer: csv.DictWriter[str] | None = None

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import random
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +28,10 @@ from metamon_ext.data.cache.arrays import (
     INDEX_FILE,
     ROWS,
     Cache,
-    CacheFilter,
     Header,
 )
 from metamon_ext.data.cache.build import build
+from metamon_ext.data.cache.filter import CacheFilter
 from metamon_ext.data.cache.source import TICK, open_cache
 from metamon_ext.data.cache.verify import verify
 from metamon_ext.data.trajectory import (
@@ -47,6 +43,7 @@ from metamon_ext.data.trajectory import (
 )
 from metamon_ext.errors import RunStopped, UserError
 from tests.conftest import ROOT
+from tests.support.interruptions import is_running, kill_when, small_disk, wait_until_ended
 from tests.support.states import make_battle, make_name, make_state, write_battle
 
 
@@ -107,7 +104,7 @@ def test_a_cache_holds_every_trajectory_in_order(source: Path, tmp_path: Path) -
     for i, file in enumerate(files):
         trajectory = read_trajectory(file)
         assert cache[i]["action"].tolist() == trajectory.actions
-        assert cache.is_whole(i)
+        assert cache.is_intact(i)
 
 
 def test_a_second_build_changes_nothing_and_lists_nothing(
@@ -192,20 +189,20 @@ class TestRefused:
 
     def test_another_definition(self, source: Path, folder: Path) -> None:
         for use in (open_cache, verify, lambda *args: build(source, *args)):
-            with pytest.raises(UserError, match="reward is win there and margin here"):
+            with pytest.raises(UserError, match="reward win, not margin"):
                 use(folder, Plain("margin"))
 
     def test_what_differs_is_named_and_no_more_than_is_read(self, tmp_path: Path) -> None:
         header = Header({"x": "a", "d": {"scale": 1, "code": "c" * 999}}, "", False, [], {}, [])
         other = {"x": "b", "d": {"scale": 2, "code": "d" * 999}, "y": 1, "z": 2}
         with pytest.raises(UserError) as told:
-            header.refuse(tmp_path, other, np.dtype([]))
+            header.require(tmp_path, other, np.dtype([]))
         assert str(told.value) == (
-            f"{tmp_path}: a cache of something else: x is a there and b here; y is None there and "
-            "1 here; z is None there and 2 here; and 2 more; build another one for this"
+            f"{tmp_path} was built with x a, not b; y None, not 1; z None, not 2; "
+            "and 2 more differences. Build another cache."
         )
-        with pytest.raises(UserError, match=r"d\.scale is 1 there and 2 here; build another"):
-            header.refuse(tmp_path, {"x": "a", "d": {**header.definition["d"], "scale": 2}}, None)
+        with pytest.raises(UserError, match=r"d\.scale 1, not 2\. Build another"):
+            header.require(tmp_path, {"x": "a", "d": {**header.definition["d"], "scale": 2}}, None)
 
     def test_the_same_definition_with_other_results(self, folder: Path) -> None:
         class Changed(Plain):
@@ -214,7 +211,7 @@ class TestRefused:
                 rows["left"] += 1
                 return rows
 
-        with pytest.raises(UserError, match="other arrays today"):
+        with pytest.raises(UserError, match="now gives other arrays"):
             open_cache(folder, Changed())
 
     def test_another_source(self, source: Path, folder: Path) -> None:
@@ -248,7 +245,9 @@ class TestRefused:
         gone = list(trajectory_files(source))[7]
         gone.unlink()
         for use in (open_cache, lambda *args: build(source, *args)):
-            with pytest.raises(UserError, match=f"1 of its files are gone, gen1ou/{gone.name}"):
+            with pytest.raises(
+                UserError, match=f"1 of its source files are missing, such as gen1ou/{gone.name}"
+            ):
                 use(folder, Plain())
 
     def test_a_source_without_trajectories(self, tmp_path: Path) -> None:
@@ -265,7 +264,7 @@ class TestRefused:
 
     def test_a_cache_is_no_data_to_audit(self, folder: Path, capsys: pytest.CaptureFixture) -> None:
         assert main(["audit", str(folder)]) == 2
-        assert "no .json.lz4 or .json file in it" in capsys.readouterr().err
+        assert "no .json.lz4 or .json file" in capsys.readouterr().err
 
     def test_a_benchmark_of_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         (tmp_path / "empty").mkdir()
@@ -276,7 +275,7 @@ class TestRefused:
     def test_a_place_for_something_else(self, source: Path, tmp_path: Path, where: str) -> None:
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "thesis.tex").write_text("...")
-        with pytest.raises(UserError, match=r"own source|no cache"):
+        with pytest.raises(UserError, match=r"own source|nor a cache"):
             build(source, tmp_path / where, Plain())
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.tex"]
 
@@ -291,15 +290,15 @@ class TestDamage:
         cache = Cache(folder)
         place = int(cache.starts[4]) * cache.rows.dtype.itemsize
         flip(folder / ROWS, place)
-        assert [i for i in range(20) if not cache.is_whole(i)] == [4]
-        assert verify(folder, Plain()).faults == [f"{cache.name(4)}: its rows are damaged"]
+        assert [i for i in range(20) if not cache.is_intact(i)] == [4]
+        assert verify(folder, Plain()).faults == [f"{cache.name(4)}: corrupt rows"]
 
     def test_rows_that_are_whole_and_wrong_are_found_by_comparison(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         cache = Cache(folder)
         flip(folder / ROWS, int(cache.starts[4]) * cache.rows.dtype.itemsize)
-        monkeypatch.setattr(Cache, "is_whole", lambda *_: True)
+        monkeypatch.setattr(Cache, "is_intact", lambda *_: True)
         report = verify(folder, Plain(), every=2)
         assert report.compared == 10
         assert len(report.faults) == 1
@@ -336,7 +335,7 @@ class TestDamage:
     def test_a_file_that_is_too_short(self, folder: Path, name: str) -> None:
         size = (folder / name).stat().st_size
         os.truncate(folder / name, size - 1)
-        with pytest.raises(UserError, match="delete the cache"):
+        with pytest.raises(UserError, match="Delete the cache"):
             Cache(folder)
 
 
@@ -369,19 +368,18 @@ def test_a_build_that_was_killed_goes_on_and_gives_the_same_bytes(
     build(source, whole, Plain())
     seen = []
     while True:
-        process = subprocess.Popen([sys.executable, "-c", KILLED, source, killed], cwd=ROOT)
         until = (seen[-1] if seen else 0) + 25
-        while process.poll() is None and trajectories(killed) < until:
-            time.sleep(0.005)
-        if process.poll() is not None:
+        ended = kill_when(
+            lambda enough=until: trajectories(killed) >= enough,
+            [sys.executable, "-c", KILLED, source, killed],
+        )
+        if not ended.killed:
             break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
         seen.append(trajectories(killed))
         with open(killed / ROWS, "ab") as file:  # as if it had been in the middle of a row
             file.write(b"half a r")
         assert len(Cache(killed)) == seen[-1]
-    assert process.returncode == 0
+    assert ended.returncode == 0
     assert len(seen) >= 2
     assert contents(killed) == contents(whole)
 
@@ -406,18 +404,7 @@ def test_workers_end_with_the_process_that_was_killed(tmp_path: Path) -> None:
         workers = [int(word) for word in process.stdout.readline().split()]
         process.kill()
     assert len(workers) == 2
-    until = time.monotonic() + 120
-    while any(map(is_running, workers)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not any(map(is_running, workers))
-
-
-def is_running(pid: int) -> bool:
-    """Not a zombie, which nobody may be there to bury."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_until_ended(lambda: any(map(is_running, workers)))
 
 
 def trajectories(folder: Path) -> int:
@@ -440,17 +427,6 @@ def test_a_second_build_at_the_same_time_is_refused(source: Path, tmp_path: Path
     assert build(source, folder, Plain()).added == 0
 
 
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond a size: writing fails as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("committed_before", [False, True])
 def test_a_full_disk_is_told_and_leaves_no_half_file(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed_before: bool
@@ -458,7 +434,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
     folder = tmp_path / "c.mmap"
     if committed_before:
         monkeypatch.setattr(cache_writer, "COMMIT_BYTES", 300)
-    with small_disk(1000), pytest.raises(RunStopped, match="in it, and the same command goes on"):
+    with small_disk(1000), pytest.raises(RunStopped, match=r"in the cache\. Run the command"):
         build(source, folder, Plain())
     header = Header.read(folder)
     assert (header.trajectories > 0) == committed_before
@@ -549,7 +525,7 @@ class TestFilter:
         "text", ["rating=3", "min_rating=high", "min_date=31.5.24", "wins_losses_both=x", "gen1ou"]
     )
     def test_what_is_no_filter_is_refused(self, text: str) -> None:
-        with pytest.raises(UserError, match="known: formats, wins_losses_both"):
+        with pytest.raises(UserError, match="Known filters: formats, wins_losses_both"):
             CacheFilter.parse(text)
 
 
@@ -572,9 +548,9 @@ def test_the_commands(
     assert code == 0 and "4 compared value for value" in answer
     flip(folder / ROWS, 0)
     code, answer = run("verify", folder)
-    assert code == 1 and "damaged" in answer
+    assert code == 1 and "corrupt" in answer
     code, answer = run("build", source, "--output", folder, "--reward_function", "MarginReward")
-    assert code == 2 and "reward_function is WinLossReward" in answer
+    assert code == 2 and "reward_function WinLossReward, not" in answer
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, answer = run(
         "build", source, "--output", folder, "--obs_space", "DefaultObservationSpace"

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from metamon_ext.cli import main
 from metamon_ext.data.audit import audit
-from metamon_ext.data.judge import judge
 from metamon_ext.data.replays.json_list import begins_list, list_elements
 from metamon_ext.data.replays.pokechamp import download
-from metamon_ext.data.replays.sources import MAX_REPLAY_BYTES, records
+from metamon_ext.data.replays.readers import MAX_REPLAY_BYTES
+from metamon_ext.data.replays.sources import records
 from metamon_ext.data.trajectory import MAX_UNPACKED_BYTES
+from metamon_ext.data.validation import validate
 from tests.support.replays import PLACEHOLDER, make_replay, write_replay
 from tests.support.states import make_battle
 
@@ -118,27 +119,27 @@ def test_each_fault_is_that_of_its_record(
     content = (text % tuple(replays)).encode()
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if name.endswith("GZ") else content)
-    verdicts = [judge(record) for record in records(path)]
-    assert [verdict.reason for verdict in verdicts] == reasons
-    if len(verdicts) > 1:
-        places = [str(verdict.path) for verdict in verdicts]
-        assert places == [f"{path}:{number}" for number in range(1, len(verdicts) + 1)]
+    results = [validate(record) for record in records(path)]
+    assert [result.reason for result in results] == reasons
+    if len(results) > 1:
+        places = [str(result.path) for result in results]
+        assert places == [f"{path}:{number}" for number in range(1, len(results) + 1)]
 
 
 def test_a_list_of_trajectories_is_none_that_metamon_reads(tmp_path: Path) -> None:
     states, actions = make_battle(2)
     path = tmp_path / "a.json"
     path.write_text(json.dumps([{"states": states, "actions": actions}] * 2))
-    verdicts = [judge(record) for record in records(path)]
-    assert [verdict.reason for verdict in verdicts] == ["bad_name"] * 2
-    assert "one trajectory a file" in verdicts[0].detail
+    results = [validate(record) for record in records(path)]
+    assert [result.reason for result in results] == ["bad_name"] * 2
+    assert "one trajectory a file" in results[0].detail
 
 
 def test_a_gzip_stream_that_ends_inside_of_a_list_keeps_what_came_before(tmp_path: Path) -> None:
     path = tmp_path / "a.json.gz"
     packed = gzip.compress(json.dumps(list(map(make_replay, range(3000)))).encode())
     path.write_bytes(packed[: len(packed) // 2])
-    *good, last = [judge(record).reason for record in records(path)]
+    *good, last = [validate(record).reason for record in records(path)]
     assert last == "unreadable" and set(good) == {None} and 500 < len(good) < 2500
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamon_ext.data.judge import REASONS, REPLAY, judge
 from metamon_ext.data.replays.raw import read_replay
 from metamon_ext.data.trajectory import TrajectoryError, TrajectoryName
+from metamon_ext.data.validation import REASONS, REPLAY, validate
 from tests.support.replays import (
     PLACEHOLDER,
     make_log,
@@ -114,17 +114,17 @@ def test_each_fault_has_its_reason(reason: str, record: dict[str, Any]) -> None:
 
 def test_a_replay_in_the_folder_of_another_format_is_a_fault(tmp_path: Path) -> None:
     path = write_replay(tmp_path)
-    verdict = judge(path)
-    assert (verdict.reason, verdict.kind, verdict.turns) == (None, REPLAY, 6)
+    result = validate(path)
+    assert (result.reason, result.kind, result.turns) == (None, REPLAY, 6)
     other = tmp_path / "gen9" / "ou" / path.name
     other.parent.mkdir(parents=True)
-    assert judge(path.rename(other)).reason == "format_mismatch"
+    assert validate(path.rename(other)).reason == "format_mismatch"
 
 
 def test_names_that_metamon_made_up_are_told_from_peoples(tmp_path: Path) -> None:
-    assert judge(write_replay(tmp_path)).people == ()
-    verdict = judge(write_replay(tmp_path, 1, players=("Red", "blue 22")))
-    assert verdict.people == ("Red", "blue 22")
+    assert validate(write_replay(tmp_path)).people == ()
+    result = validate(write_replay(tmp_path, 1, players=("Red", "blue 22")))
+    assert result.people == ("Red", "blue 22")
 
 
 @settings(deadline=None)

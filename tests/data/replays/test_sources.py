@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metamon_ext.data.judge import REASONS, TRAJECTORY, judge
-from metamon_ext.data.replays.sources import Record, data_files, records, sample
+from metamon_ext.data.replays.readers import Record
+from metamon_ext.data.replays.sources import data_files, records, sample
 from metamon_ext.data.trajectory import MAX_UNPACKED_BYTES, TrajectoryError
+from metamon_ext.data.validation import REASONS, TRAJECTORY, validate
 from metamon_ext.errors import UserError
 from tests.support.replays import (
     make_pokechamp,
@@ -76,17 +77,17 @@ def pack_lz4(path: Path, plain: Path) -> Path:
 
 
 def reasons(path: Path) -> list[str | None]:
-    return [judge(record).reason for record in records(path)]
+    return [validate(record).reason for record in records(path)]
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_kind_of_file_gives_its_battles(tmp_path: Path, name: str) -> None:
     path = WRITERS[name](tmp_path / name)
-    verdicts = [judge(record) for record in records(path)]
-    assert [verdict.reason for verdict in verdicts] == [None] * (3 if "many" in name else 1)
-    assert len({verdict.digest for verdict in verdicts}) == len(verdicts)
-    assert all(verdict.file == path for verdict in verdicts)
-    assert len(list(records(path, 2))) == min(2, len(verdicts))
+    results = [validate(record) for record in records(path)]
+    assert [result.reason for result in results] == [None] * (3 if "many" in name else 1)
+    assert len({result.digest for result in results}) == len(results)
+    assert all(result.file == path for result in results)
+    assert len(list(records(path, 2))) == min(2, len(results))
 
 
 def test_the_format_of_a_member_is_that_of_its_folder_in_the_archive(tmp_path: Path) -> None:
@@ -95,8 +96,8 @@ def test_the_format_of_a_member_is_that_of_its_folder_in_the_archive(tmp_path: P
         archive.add(file, f"gen2ou/{file.name}")
         archive.add(file, f"gen1ou/.{file.name}")
         archive.add(file, "gen1ou/index.csv")
-    [verdict] = map(judge, records(tmp_path / "a.tar"))
-    assert (verdict.reason, verdict.path.parts[-2]) == ("format_mismatch", "gen2ou")
+    [result] = map(validate, records(tmp_path / "a.tar"))
+    assert (result.reason, result.path.parts[-2]) == ("format_mismatch", "gen2ou")
 
 
 def test_a_bad_record_does_not_hide_the_others(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_bad_record_does_not_hide_the_others(tmp_path: Path) -> None:
         file.write('\n\n{"log": \n')
     expected = [None, "not_a_trajectory", "not_a_trajectory", "not_a_replay", None, "not_json"]
     assert reasons(path) == expected
-    assert judge(list(records(path))[4]).path == Path(f"{path}:5")
+    assert validate(list(records(path))[4]).path == Path(f"{path}:5")
 
 
 def test_a_parquet_file_of_something_else_is_no_replay(tmp_path: Path) -> None:
@@ -139,8 +140,8 @@ def test_a_sample_comes_from_everywhere(tmp_path: Path) -> None:
     many = write_parquet(tmp_path / "b.parquet", list(map(make_replay, range(390))), 10)
     for path in (lines, parquet, many):
         found = list(records(path, 20))
-        assert len({judge(record).digest for record in found}) == len(found) == 20
-        dates = sorted(judge(record).date for record in found)
+        assert len({validate(record).digest for record in found}) == len(found) == 20
+        dates = sorted(validate(record).date for record in found)
         assert (dates[0].year, dates[-1].year) == (2016, 2017)  # 400 days
     for folder in ("a", "b"):
         for number in range(30):
@@ -178,7 +179,7 @@ def test_a_small_file_that_unpacks_to_a_huge_one_takes_no_memory(tmp_path: Path,
     path = gigabytes(tmp_path / name)
     assert path.stat().st_size < 2**21
     tracemalloc.start()
-    found = {judge(record).reason for record in records(path)}
+    found = {validate(record).reason for record in records(path)}
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found == {"unreadable"} if name == "pax.tar.gz" else found == {"too_big"}
@@ -217,7 +218,7 @@ def test_a_damaged_file_never_breaks_a_reader(
     path = tmp_path / name
     path.write_bytes(content)
     for record in records(path):
-        assert judge(record).reason in {None, *REASONS}
+        assert validate(record).reason in {None, *REASONS}
 
 
 def test_a_byte_order_mark_costs_no_record_and_is_named_where_metamon_would_fail(
@@ -225,12 +226,12 @@ def test_a_byte_order_mark_costs_no_record_and_is_named_where_metamon_would_fail
 ) -> None:
     lines = write_lines(tmp_path / "a.jsonl", map(make_replay, range(3)))
     lines.write_bytes(b"\xef\xbb\xbf" + lines.read_bytes())
-    assert [judge(record).reason for record in records(lines)] == [None] * 3
+    assert [validate(record).reason for record in records(lines)] == [None] * 3
     trajectory = write_battle(tmp_path, 0)
     marked = b"\xef\xbb\xbf" + lz4.frame.decompress(trajectory.read_bytes())
     trajectory.write_bytes(lz4.frame.compress(marked))
-    verdict = judge(trajectory)
-    assert verdict.reason == "not_json" and "byte order mark" in verdict.detail
+    result = validate(trajectory)
+    assert result.reason == "not_json" and "byte order mark" in result.detail
 
 
 @slow
@@ -239,7 +240,7 @@ def test_arbitrary_bytes_never_break_a_reader(tmp_path: Path, content: bytes, na
     path = tmp_path / name
     path.write_bytes(content)
     for record in records(path):
-        assert judge(record).reason in REASONS
+        assert validate(record).reason in REASONS
 
 
 @slow
@@ -270,8 +271,8 @@ def test_any_archive_is_judged(tmp_path: Path, members: list[tuple[str, bytes]])
 
 def test_judging_says_what_a_member_is(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar")
-    assert {judge(record).kind for record in records(path)} == {TRAJECTORY}
-    assert {judge(record).rating for record in map_records(tmp_path)} == {1200}
+    assert {validate(record).kind for record in records(path)} == {TRAJECTORY}
+    assert {validate(record).rating for record in map_records(tmp_path)} == {1200}
 
 
 def map_records(folder: Path) -> list[Record | TrajectoryError]:

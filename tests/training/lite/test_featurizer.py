@@ -115,7 +115,7 @@ def test_the_reward_is_a_setting_of_training(tmp_path: Path) -> None:
     other = content["learner"]["model"]
     assert any(not torch.equal(weights[0][key], other[key]) for key in other)
 
-    with pytest.raises(UserError, match=r"is MarginReward there and WinLossReward here.*--reward"):
+    with pytest.raises(UserError, match=r"MarginReward, not WinLossReward.*--reward"):
         train(None, tmp_path / "refused", steps=3, **cached)
     with pytest.raises(UserError, match="other settings"):
         train(BATTLES, tmp_path / "plain", steps=4, seed=1, resume=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from metamon_ext.training.lite.config import LITE_CONFIGS, read_gin_config
 from metamon_ext.training.lite.train import CONFIG, train
 from metamon_ext.training.lite.training_log import LOG
 from tests.conftest import ROOT
+from tests.support.interruptions import disk_full
 
 DATA = ROOT / "tests" / "data" / "arena" / "gen1ou"
 SMALL = [
@@ -199,13 +199,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="Not a directory; name another folder"):
+    with pytest.raises(UserError, match=r"Not a directory\. Choose another folder"):
         run("file/run", 1)
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", disk_full)
     with pytest.raises(RunStopped, match="No space left on device; fix this, then add --resume"):
         run("run", 1)
 
@@ -300,9 +297,8 @@ def test_the_command_trains_and_says_in_one_line_what_is_wrong(
 def test_a_run_name_that_is_no_folder_of_its_own_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["train", "--data_dir", str(DATA), "--save_dir", str(tmp_path / "runs"),
-              f"--run_name={name}"])  # fmt: skip
+    folders = ["--data_dir", str(DATA), "--save_dir", str(tmp_path / "runs")]
+    assert main(["train", *folders, f"--run_name={name}"]) == 2
     assert f"Run name {name!r}" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

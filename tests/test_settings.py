@@ -1,18 +1,18 @@
-"""Values of the command line that several commands share."""
+"""Checks of settings that several rooms share."""
 
-import argparse
 from pathlib import Path
 
 import pytest
 
-from metamon_ext.arguments import run_name, split_options
+from metamon_ext.errors import UserError
+from metamon_ext.settings import check_run_name, split_options
 
 
 @pytest.mark.parametrize(
     "name", ["first", "a-b_c.d", "ünïcode", "run 2", "x" * 128, ".hidden", "a..b", "50%", "a&b=c"]
 )
 def test_a_run_name_that_one_folder_can_have_is_taken_as_it_is(name):
-    assert run_name(name) == name
+    assert check_run_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_a_run_name_that_one_folder_can_have_is_taken_as_it_is(name):
     ],
 )
 def test_any_other_run_name_is_refused_with_the_problem(name, problem):
-    with pytest.raises(argparse.ArgumentTypeError, match=problem):
-        run_name(name)
+    with pytest.raises(UserError, match=problem):
+        check_run_name(name)
 
 
 def test_options_begin_at_the_first_question_mark_behind_an_existing_path(tmp_path: Path) -> None:

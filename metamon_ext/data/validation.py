@@ -1,4 +1,4 @@
-"""What one battle is worth: a trajectory file, a raw replay, or a record of either."""
+"""Validation of one battle: a trajectory file, a raw replay, or a record of a larger file."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from metamon_ext.data.replays.raw import FORMAT, RawReplay, is_replay, read_replay
-from metamon_ext.data.replays.sources import Record
+from metamon_ext.data.replays.readers import Record
 from metamon_ext.data.trajectory import (
     BLANK_ACTION,
     Trajectory,
     TrajectoryError,
+    check_length,
     from_json,
     parse_json,
 )
 
 REASONS = {
-    "unreadable": "cannot be opened, is damaged or ends too early",
+    "unreadable": "cannot be opened, is corrupt or ends too early",
     "too_big": "unpacks to far more than a battle can fill",
-    "no_records": "holds no battle at all",
-    "not_json": "does not hold JSON (NaN and Infinity are not JSON)",
-    "not_a_trajectory": "holds no list of states and list of actions",
-    "lengths_differ": "has not as many actions as states",
+    "no_records": "contains no battle",
+    "not_json": "is not JSON (NaN and Infinity are not JSON)",
+    "not_a_trajectory": "has no list of states and list of actions",
+    "lengths_differ": "has different numbers of actions and states",
     "bad_name": "has a name that Metamon's loader drops or cannot filter by",
     "no_decisions": "ends before the first decision",
-    "last_action": "has a choice where the blank last action belongs",
+    "last_action": "has a choice after the end of the battle, where the last action must be -1",
     "not_universal": "has states that are not Metamon's universal states",
     "format_mismatch": "names different formats in its folder, its name and its states",
-    "illegal_action": "has a choice that its state does not offer",
-    "contradicts_outcome": "says won in its name and lost in its last state, or the reverse",
+    "illegal_action": "has a choice that is not legal in its state",
+    "contradicts_outcome": "won by its name and lost by its last state, or the reverse",
     "cut_off": "stops before the battle was won or lost (a turn limit, or a tie)",
-    # Of raw replays:
-    "not_a_replay": "holds no log of a battle",
+    # Raw replays:
+    "not_a_replay": "has no battle log",
     "empty_log": "is a placeholder: its log is empty",
     "no_players": "has a log that does not name two players",
     "no_turns": "has a log without a turn",
     "no_winner": "has a log in which neither player wins: cut off, or a tie",
-    "no_format": "does not say which format was played",
-    "no_date": "does not say when it was, which Metamon's parser needs",
+    "no_format": "does not name the battle format",
+    "no_date": "has no date, which Metamon's parser needs",
     "no_id": "has no id, by which its trajectories would be named",
-    # Of both:
-    "usernames": "holds names or words of people (looked for when asked)",
-    "duplicate": "holds the same text, byte for byte, as a file before it",
-    # Given to what is not taken a second time:
-    "same_name": "has the name and format of a file before it",
-    # Given by the filter only:
-    "too_short": "has fewer decisions or turns than asked for",
-    "too_long": "has more decisions or turns than asked for",
-    "invalid_choices": "has more invalid choices of its player than asked for",
-    "surplus_outcome": "is left over when a player's wins and losses are balanced",
-    # Given by the download only:
-    "low_rating": "has a player below the rating asked for, or of unknown rating",
-    "other_format": "is of a format that was not asked for",
-    # Given by the cache only:
+    # Both:
+    "usernames": "contains real names or chat (checked on request)",
+    "duplicate": "has the same content as an earlier file",
+    "same_name": "has the name and format of an earlier file",
+    # The filter only:
+    "too_short": "has fewer decisions or turns than the minimum",
+    "too_long": "has more decisions or turns than the maximum",
+    "invalid_choices": "has a higher rate of invalid choices than the maximum",
+    "surplus_outcome": "is in excess when a player's wins and losses are balanced",
+    # The download only:
+    "low_rating": "has a player below the minimum rating, or of unknown rating",
+    "other_format": "is of a format that was not requested",
+    # The cache only:
     "unobservable": "makes the observation space, the reward or the tokenizer fail",
 }
 TRAJECTORY, REPLAY = "trajectory", "raw replay"
 ANONYMOUS = re.compile(r"[a-z][a-z-]*\d{2,}")
-"""A name as Metamon's anonymised data sets have them: mist98895. Some people's look like it too."""
+"""A name as in Metamon's anonymized datasets: mist98895. Some real names match too."""
 
 Fields = Mapping[str, tuple[type, ...]]
 _NUMBER = (int, float)
@@ -90,19 +90,19 @@ _STATE: Fields = {
     "opponents_remaining": _NUMBER,
 }
 _FIELDS = {"move": _MOVE, "pokemon": _POKEMON, "state": _STATE}
-# Came with generation 9: older data sets lack them, and Metamon fills them in.
+# New in generation 9: older datasets lack them, and Metamon fills them in.
 _OPTIONAL = frozenset(("base_species", "tera_type", "can_tera", "opponent_teampreview"))
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one battle is worth. `reason` is None for a good one, else a key of REASONS.
+class ValidationResult:
+    """What validation found in one battle. `reason` is None if it is valid, else a key of REASONS.
 
-    `path` names it for people; `file` is the file that it lies in, which for a record of a larger
-    one is another. What follows `kind` is only known of battles whose fault, if any, is `cut_off`,
-    `usernames` or `duplicate`. `decisions` and `missing` (those with action -1) are of
-    trajectories, `turns` of raw replays; `digest` is of the unpacked text. `people` are players
-    whose names seem to be real ones, and `chats` says whether their words are in it.
+    `path` names the battle in messages; `file` is the file that contains it, which differs from
+    `path` for a record of a larger file. The fields after `kind` are known for valid battles, and
+    for the reasons `cut_off`, `usernames` and `duplicate`: `decisions` and `missing` (those with
+    action -1) of a trajectory, `turns` of a raw replay, and the `digest` of the uncompressed text.
+    `people` are players whose names look like real ones; `chats` is whether there is chat.
     """
 
     path: Path
@@ -122,13 +122,10 @@ class Verdict:
     chats: bool = False
 
 
-def judge(source: Path | Record | TrajectoryError) -> Verdict:
-    """Judge one battle by itself. Raises nothing, whatever there is in it.
-
-    What could not even be read, and came as an error, is judged by that.
-    """
+def validate(source: Path | Record | TrajectoryError) -> ValidationResult:
+    """Validate one battle. Never raises. An error from reading the source becomes the reason."""
     if isinstance(source, TrajectoryError):
-        return Verdict(Path(source.where), source.reason, source.detail)
+        return ValidationResult(Path(source.where), source.reason, source.detail)
     record = Record(source, source) if isinstance(source, Path) else source
     kind = ""
     try:
@@ -136,28 +133,30 @@ def judge(source: Path | Record | TrajectoryError) -> Verdict:
         content = parse_json(record.where, data)
         kind = REPLAY if is_replay(content) else TRAJECTORY
         if kind == REPLAY:
-            return judge_replay(record, read_replay(record.where, content))
-        return judge_decoded(record, data, from_json(record.where, content))
+            return validate_replay(record, read_replay(record.where, content))
+        return validate_trajectory(record, data, from_json(record.where, content))
     except TrajectoryError as error:
-        return Verdict(record.where, error.reason, error.detail, kind=kind, file=record.file)
+        return ValidationResult(
+            record.where, error.reason, error.detail, kind=kind, file=record.file
+        )
 
 
-def judge_trajectory(path: Path) -> Verdict:
-    """Judge a file that has to be a trajectory: a raw replay is none. Raises nothing."""
-    verdict = judge(path)
-    if verdict.kind != REPLAY:
-        return verdict
-    return Verdict(path, "not_a_trajectory", "a raw replay, not a trajectory", file=path)
+def validate_trajectory_file(path: Path) -> ValidationResult:
+    """Validate a file that must be a trajectory, not a raw replay. Never raises."""
+    result = validate(path)
+    if result.kind != REPLAY:
+        return result
+    return ValidationResult(path, "not_a_trajectory", "a raw replay, not a trajectory", file=path)
 
 
-def judge_decoded(record: Record, data: bytes, trajectory: Trajectory) -> Verdict:
-    """Judge a trajectory that could be read from the text `data`. Raises TrajectoryError."""
+def validate_trajectory(record: Record, data: bytes, trajectory: Trajectory) -> ValidationResult:
+    """Validate a trajectory that was read from the text `data`. Raises TrajectoryError."""
     _check(record.where, trajectory)
     last, name = trajectory.states[-1], trajectory.name
     finished = last["battle_won"] or last["battle_lost"]
-    # Agents' battles have ids like metamon-gen1ou-1; Showdown's own have gen1ou-1.
+    # Battles of agents have ids like metamon-gen1ou-1, those of people gen1ou-1.
     human = FORMAT.match(name.battle_id) is not None
-    return Verdict(
+    return ValidationResult(
         record.where,
         reason=None if finished else "cut_off",
         detail="" if finished else "the last state is neither won nor lost",
@@ -165,7 +164,7 @@ def judge_decoded(record: Record, data: bytes, trajectory: Trajectory) -> Verdic
         missing=trajectory.actions[:-1].count(BLANK_ACTION),
         outcome=name.outcome,
         format=last["format"],
-        digest=_digest(data),
+        digest=content_digest(data),
         kind=TRAJECTORY,
         file=record.file,
         rating=name.rating,
@@ -174,16 +173,16 @@ def judge_decoded(record: Record, data: bytes, trajectory: Trajectory) -> Verdic
     )
 
 
-def judge_replay(record: Record, replay: RawReplay) -> Verdict:
-    """Judge a raw replay that could be read."""
+def validate_replay(record: Record, replay: RawReplay) -> ValidationResult:
+    """Validate a raw replay that was read. Raises TrajectoryError."""
     folder = "".join(record.where.parts[-3:-1])
     if re.fullmatch(r"gen\d", "".join(record.where.parts[-3:-2])) and folder != replay.format:
         detail = f"a {replay.format} battle, where Metamon looks for {folder}"
         raise TrajectoryError(record.where, "format_mismatch", detail)
-    return Verdict(
+    return ValidationResult(
         record.where,
         format=replay.format,
-        digest=_digest(replay.log.encode(errors="surrogatepass")),
+        digest=content_digest(replay.log.encode(errors="surrogatepass")),
         kind=REPLAY,
         file=record.file,
         turns=replay.turns,
@@ -198,26 +197,24 @@ def _people(*names: str) -> tuple[str, ...]:
     return tuple(name for name in names if not ANONYMOUS.fullmatch(name))
 
 
-def _digest(data: bytes) -> bytes:
+def content_digest(data: bytes) -> bytes:
+    """16 bytes that identify a battle by its uncompressed text."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _check(path: Path, trajectory: Trajectory) -> None:
-    """Raise TrajectoryError with the first fault of a file that could be decoded."""
+    """Raise TrajectoryError for the first problem of a decoded file."""
     states, actions, name = trajectory.states, trajectory.actions, trajectory.name
-    if len(states) < 2:
-        raise TrajectoryError(path, "no_decisions", f"{len(states)} states")
-    if actions[-1] != BLANK_ACTION:
-        raise TrajectoryError(path, "last_action", f"the last action is {actions[-1]}, not -1")
+    check_length(path, states, actions)
     known: dict[str, dict[str, Any]] = {}
     for index, state in enumerate(states):
         if not _is_universal(state, known):
-            raise TrajectoryError(path, "not_universal", f"state {index}{_unlike(state)}")
+            raise TrajectoryError(path, "not_universal", f"state {index}{_problem(state)}")
 
     battle_format = states[0]["format"]
     formats = {state["format"] for state in states}
     if not FORMAT.fullmatch(battle_format):
-        raise TrajectoryError(path, "format_mismatch", f"{battle_format!r} is no format's name")
+        raise TrajectoryError(path, "format_mismatch", f"{battle_format!r} is not a format")
     if FORMAT.fullmatch(path.parent.name):
         formats.add(path.parent.name)
     if len(formats) > 1:
@@ -227,8 +224,8 @@ def _check(path: Path, trajectory: Trajectory) -> None:
         raise TrajectoryError(path, "format_mismatch", detail)
 
     for index, (state, action) in enumerate(zip(states, actions, strict=True)):
-        if not _is_possible(state, action):
-            detail = f"action {action} is impossible in state {index}"
+        if not _is_legal(state, action):
+            detail = f"action {action} is not legal in state {index}"
             raise TrajectoryError(path, "illegal_action", detail)
 
     won, lost = states[-1]["battle_won"], states[-1]["battle_lost"]
@@ -237,11 +234,11 @@ def _check(path: Path, trajectory: Trajectory) -> None:
         raise TrajectoryError(path, "contradicts_outcome", detail)
 
 
-def _is_possible(state: dict[str, Any], action: int) -> bool:
-    """The rule that Metamon's replay parser and its legal-action mask go by.
+def _is_legal(state: dict[str, Any], action: int) -> bool:
+    """The rule of Metamon's replay parser and legal-action mask.
 
-    -1 was not revealed, 0 to 3 are moves, 9 to 12 moves with terastallization, neither in a forced
-    switch, and 4 to 8 switches. Whether a move had PP or was disabled is not in a state.
+    -1 is unknown, 0 to 3 are moves, 4 to 8 switches, and 9 to 12 moves with terastallization. A
+    forced switch allows no move. A state does not say which moves are disabled or out of PP.
     """
     if action == BLANK_ACTION:
         return True
@@ -256,10 +253,10 @@ def _is_possible(state: dict[str, Any], action: int) -> bool:
 
 
 def _is_universal(state: dict[str, Any], known: dict[str, dict[str, Any]]) -> bool:
-    """Would Metamon 1.5.1 read it? No key may be missing, and none be there that it has not.
+    """Whether Metamon 1.5.1 can read a state. It accepts neither missing nor unknown keys.
 
-    `known` are Pokémon that passed, by name. One that equals them does too: most of a team is in
-    a state as it was in the one before.
+    `known` maps names to valid Pokémon. An equal one is not checked again: most of a team does not
+    change from one state to the next.
     """
     if not (
         _fits(state, "state")
@@ -288,7 +285,7 @@ def _fits(value: object, kind: str) -> TypeGuard[dict[str, Any]]:
     return type(value) is dict and _is_shape(kind, tuple(value), tuple(map(type, value.values())))
 
 
-@lru_cache(maxsize=4096)  # a data set has a handful, and asks a hundred times a state
+@lru_cache(maxsize=4096)  # a dataset has few shapes, and each state asks a hundred times
 def _is_shape(kind: str, names: tuple[str, ...], types: tuple[type, ...]) -> bool:
     fields = _FIELDS[kind]
     return (
@@ -298,12 +295,12 @@ def _is_shape(kind: str, names: tuple[str, ...], types: tuple[type, ...]) -> boo
     )
 
 
-def _unlike(state: dict[str, Any]) -> str:
-    """What is wrong with a state that is not universal, after the words `state 7`."""
+def _problem(state: dict[str, Any]) -> str:
+    """Why a state is not universal, to be appended to `state 7`."""
     missing = sorted(_STATE.keys() - state.keys() - _OPTIONAL)
     unknown = sorted(state.keys() - _STATE.keys())
     if missing:
         return f" lacks {', '.join(missing)}"
     if unknown:
         return f" has keys that Metamon 1.5.1 does not know: {', '.join(unknown)}"
-    return " has a value of the wrong kind, or a Pokémon or move with other keys than Metamon's"
+    return " has a value of the wrong type, or a Pokémon or move with other keys than Metamon's"
