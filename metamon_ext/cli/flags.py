@@ -59,6 +59,7 @@ OPTIONS: dict[str, Any] = {
         tyro.conf.OmitArgPrefixes,  # --seed, not --config.seed
         tyro.conf.FlagCreatePairsOff,  # no --no_json
         tyro.conf.DisallowNone,
+        tyro.conf.PositionalMetavarFromFieldName,
     ),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 from metamon_ext.cli.flags import Functions, Positional
 from metamon_ext.errors import UserError
 from metamon_ext.upstream.checkpoints import run_at
@@ -51,29 +53,25 @@ def finetune(config: FinetuneConfig) -> int:
     return 0
 
 
-def adopt(
-    run_folder: Positional[str],
-    base_model: str | None = None,
-    model_gin_config: str | None = None,
-    train_gin_config: str | None = None,
-    reward_function: str | None = None,
-    observation_space: str | None = None,
-    action_space: str | None = None,
-    tokenizer: str | None = None,
-    battle_backend: str | None = None,
-) -> int:
+@dataclass(frozen=True)
+class Parts:
+    """What the model was built from; default: that of the base model."""
+
+    model_gin_config: str | None = None
+    train_gin_config: str | None = None
+    reward_function: str | None = None
+    observation_space: str | None = None
+    action_space: str | None = None
+    tokenizer: str | None = None
+    battle_backend: str | None = None
+
+
+def adopt(run_folder: Positional[str], parts: Parts, base_model: str | None = None) -> int:
     """Exit code 0 when every checkpoint of the run has its record.
 
     Args:
         run_folder: the folder of the run
         base_model: the model that the run was finetuned from
-        model_gin_config: default: that of the base model
-        train_gin_config: default: that of the base model
-        reward_function: default: that of the base model
-        observation_space: default: that of the base model
-        action_space: default: that of the base model
-        tokenizer: default: that of the base model
-        battle_backend: default: that of the base model
     """
     need_metamon()
     run = run_at(run_folder)
@@ -81,16 +79,7 @@ def adopt(
         raise UserError(f"{run_folder} is not the folder of a run: it has no ckpts/.")
     from metamon_ext.upstream.adopt import adopt as record
 
-    given = {
-        "model_gin_config": model_gin_config,
-        "train_gin_config": train_gin_config,
-        "reward_function": reward_function,
-        "observation_space": observation_space,
-        "action_space": action_space,
-        "tokenizer": tokenizer,
-        "battle_backend": battle_backend,
-    }
-    epochs = record(run, base_model, given)
+    epochs = record(run, base_model, asdict(parts))
     print(f"Recorded: {', '.join(f'{run.name}_Epoch{epoch}' for epoch in epochs)}")
     return 0
 

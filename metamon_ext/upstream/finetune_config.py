@@ -85,10 +85,9 @@ class FinetuneConfig:
             replay_weight=self.replay_weight,
             custom_replay_weight=self.custom_replay_weight,
         )
-        for weight in self.self_play_weights or ():
-            check_at_least(0, self_play_weights=weight)
-        for weight in self.cached_weights or ():
-            check_at_least(0, cached_weights=weight)
+        for name in ("self_play_weights", "cached_weights"):
+            for weight in getattr(self, name) or ():
+                check_at_least(0, **{name: weight})
 
     @property
     def folder(self) -> Path:

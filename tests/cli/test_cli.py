@@ -173,7 +173,7 @@ def test_models_lists_the_heuristics(cli: Cli) -> None:
 
 
 def test_one_battle_is_no_benchmark(cli: Cli) -> None:
-    assert "--battles" in refused(cli("benchmark", "arena", "--battles", 1, "--workers", 1))
+    assert "--num_battles" in refused(cli("benchmark", "arena", "--battles", 1, "--workers", 1))
 
 
 def test_the_arena_benchmark_reports_a_ratio_of_one_run(cli: Cli) -> None:
