@@ -62,7 +62,7 @@ CREATE TEMP VIEW battles AS
         CASE mirrored WHEN 0 THEN p2_team ELSE p1_team END AS team_b
     FROM main.battles;
 """
-"""Lets a file of metamon_ext 0.2, which kept outcomes by seat, be read like one of today."""
+"""Lets a file of metamon_ext 0.1, which kept outcomes by seat, be read like one of today."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class ResultStore:
         with self._db:
             if _is_old(self._db):
                 raise UserError(
-                    f"{self.path} was written by metamon_ext 0.2. It can be read and rated, but "
+                    f"{self.path} was written by metamon_ext 0.1. It can be read and rated, but "
                     "not added to: choose another folder."
                 )
             if not _tables(self._db):

@@ -324,7 +324,7 @@ def test_who_never_finished_a_battle_and_who_never_met_is_said(tmp_path: Path) -
     assert notes[-1].startswith("The players fall into 2 groups that have not met")
 
 
-def test_a_file_of_version_0_2_is_read_but_not_added_to(tmp_path: Path) -> None:
+def test_a_file_of_version_0_1_is_read_but_not_added_to(tmp_path: Path) -> None:
     """There an outcome was the seat that won."""
     path = tmp_path / "results.sqlite"
     columns = "key outcome reason turns p1_decisions p2_decisions p1_invalid p2_invalid digest "
@@ -351,5 +351,5 @@ def test_a_file_of_version_0_2_is_read_but_not_added_to(tmp_path: Path) -> None:
     results = read_tournament(tmp_path)
     assert tally(results.games)["a", "b"].tolist() == [[0, 1, 1], [1, 0, 1]]
     assert results.unfinished == {("a", "b"): 1}
-    with pytest.raises(UserError, match=r"written by metamon_ext 0\.2.*choose another folder"):
+    with pytest.raises(UserError, match=r"written by metamon_ext 0\.1.*choose another folder"):
         ResultStore(path)
