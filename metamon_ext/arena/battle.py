@@ -75,23 +75,28 @@ class Seat:
 
     @property
     def battle(self) -> Any:
+        """See `Decision`."""
         return self.tracker.battle
 
     @property
     def state(self) -> UniversalState:
+        """See `Decision`."""
         if self._state is None:
             self._state = self.tracker.state()
         return self._state
 
     @property
     def legal_actions(self) -> list[int]:
+        """See `Decision`."""
         return list(self._legal_choices)
 
     @property
     def rng(self) -> random.Random:
+        """See `Decision`."""
         return random.Random(self._seed + 4 * self.decisions + self._illegal_answers)
 
     def action_of(self, order: object) -> int:
+        """See `Decision`."""
         return self.tracker.action_of(order)
 
     # ---- what the worker does ----
@@ -194,6 +199,7 @@ class RunningBattle:
 
     @property
     def turn(self) -> int:
+        """The simulator's turn."""
         return self.seats[0].tracker.turn
 
     def result(self, p1_score: float | None, reason: str = "") -> BattleResult:

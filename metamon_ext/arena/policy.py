@@ -49,7 +49,10 @@ class Decision(Protocol):
 
 
 class Policy(Protocol):
-    """Chooses actions for a batch of decisions of different battles."""
+    """Chooses actions for a batch of decisions of different battles.
+
+    A policy may have an attribute `battle_backend`, for Metamon's view of a battle that it wants.
+    """
 
     def begin(self, battle_id: str) -> None:
         """A battle starts."""
@@ -96,9 +99,10 @@ class HeuristicPolicy:
             raise ValueError(f"epsilon is a probability in [0, 1], not {epsilon}")
 
     def begin(self, battle_id: str) -> None:
-        pass
+        """Do nothing: the player has no memory."""
 
     def act(self, decisions: Sequence[Decision]) -> list[int]:
+        """The player's choice in each battle."""
         return [self._choose(decision) for decision in decisions]
 
     def _choose(self, decision: Decision) -> int:
@@ -109,4 +113,4 @@ class HeuristicPolicy:
         return decision.action_of(self._player.choose_move(decision.battle))
 
     def end(self, battle_id: str) -> None:
-        pass
+        """Do nothing: the player has no memory."""

@@ -212,7 +212,7 @@ class ResultStore:
                 )
 
     def register(self, players: Iterable[Player]) -> None:
-        """Show these players, whose results are told apart by fingerprint, under these names."""
+        """Give these players, which a fingerprint identifies, the names that results show."""
         for player in players:
             self._change(
                 "INSERT INTO players (fingerprint, name, description, registered) VALUES "

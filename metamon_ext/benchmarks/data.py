@@ -182,8 +182,8 @@ def lazy_start(folder: Path, trajectories: int) -> dict[str, Any]:
     header.write(folder)
     code = "from metamon_ext.benchmarks.data import open_and_tell as tell; tell({!r})"
     command = [sys.executable, "-c", code.format(str(folder))]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return {"trajectories": trajectories, **told}
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return {"trajectories": trajectories, **answer}
 
 
 def open_and_tell(folder: str) -> None:

@@ -14,7 +14,7 @@ from metamon_ext.evaluation.ratings import ELO_PER_NAT, maximise
 
 Pairing = tuple[str, str]
 Outcomes = Mapping[Pairing, NDArray[np.int64]]
-"""Who may meet whom, and (pairs, 3) wins, ties and losses of the first of the two so far; (0, 3)
+"""The pairings, and (pairs, 3) wins, ties and losses of the first of the two so far; (0, 3)
 where they have not met. Players that are never paired here need not be ordered."""
 
 
@@ -55,7 +55,7 @@ def allocate(
             counted = ndtr(-gap / np.sqrt(v)) / v
             reached = covariance @ _laplacian(k, first, second, counted) @ covariance
             gain = _variances(reached, first, second) * w / (1 + w * v)
-            # Rounded: equal gains must not be told apart by the last bits of one machine.
+            # Rounded, so that the last bits of one machine do not decide between equal gains.
             best = int(np.argmax(np.round(gain / gain.max(), 9))) if gain.max() > 0 else 0
         step = covariance[first[best]] - covariance[second[best]]
         covariance = covariance - np.outer(step, step) * w[best] / (1 + w[best] * v[best])

@@ -180,7 +180,7 @@ def _on_battles(found: Mapping[str, int], unlike: Sequence[str]) -> list[str]:
 
 
 def _on_names(names: Sequence[str]) -> list[str]:
-    """Where players may be told apart less, or more, than they should be."""
+    """Where two players may share a name here, or one player have two."""
     notes = []
     if drawn := [name for name in names if re.fullmatch(r"MM-\d{10}", name)]:
         notes.append(

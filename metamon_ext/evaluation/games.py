@@ -47,6 +47,7 @@ class HeadToHead:
 
     @property
     def games(self) -> int:
+        """All finished battles."""
         return self.wins + self.losses + self.ties
 
 

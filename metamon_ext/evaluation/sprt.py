@@ -108,10 +108,12 @@ class Sprt:
 
     @cached_property
     def lower(self) -> float:
+        """The log likelihood ratio at which H0 is accepted: log(beta / (1 - alpha))."""
         return float(np.log(self.beta / (1 - self.alpha)))
 
     @cached_property
     def upper(self) -> float:
+        """The log likelihood ratio at which H1 is accepted: log((1 - beta) / alpha)."""
         return float(np.log((1 - self.beta) / self.alpha))
 
     def jumps(self, counts: ArrayLike) -> NDArray[np.float64]:

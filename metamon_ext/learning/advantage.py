@@ -22,7 +22,7 @@ def binary_advantage_filter(
     """w(A) = w+ where A > threshold, w- elsewhere.
 
     With w- = 0 this is the binary filter of critic-regularized regression (Wang et al. 2020,
-    arXiv:2006.15134). A small w- > 0 goes on imitating what the critic dislikes, so that a wrong
+    arXiv:2006.15134). A small w- > 0 still imitates what the critic dislikes, so that a wrong
     critic cannot silence an action.
 
     Args:

@@ -34,9 +34,10 @@ class BaselinePolicy:
         self._lacking: str | None = None
 
     def begin(self, battle_id: str) -> None:
-        pass
+        """Do nothing: a baseline is built for each battle when it is first asked."""
 
     def act(self, decisions: Sequence[Decision]) -> list[int]:
+        """The choice of the baseline in each battle."""
         return [self._choose(decision) for decision in decisions]
 
     def _choose(self, decision: Decision) -> int:
@@ -66,6 +67,7 @@ class BaselinePolicy:
         return hasattr(self._player, "hidden_states")
 
     def end(self, battle_id: str) -> None:
+        """Forget the battle."""
         tag = self._tags.pop(battle_id, None)
         if self._has_memory:
             self._player.hidden_states.pop(tag, None)

@@ -51,15 +51,19 @@ class CachedDataset(RLDataset):
 
     @property
     def save_new_trajs_to(self) -> None:
+        """None: a cache is not written to."""
         return None
 
     def get_description(self) -> str:
+        """What the training log says of the dataset."""
         return f"{self.cache.folder}: {len(self.chosen):,} of {len(self.cache):,} trajectories"
 
     def on_end_of_collection(self, experiment: Any) -> dict[str, Any]:
+        """The number of trajectories, for the training log."""
         return {"Num Replays": len(self.chosen)}
 
     def sample_random_trajectory(self) -> RLData:
+        """Draw one of the chosen trajectories."""
         return self.trajectory(int(random.choice(self.chosen)))
 
     def trajectory(self, i: int) -> RLData:

@@ -57,7 +57,7 @@ class QuickTurn(Turn):
 
 
 class LastingTurn(Turn):
-    """A turn that becomes the next one itself, for battles in which nobody looks back.
+    """A turn that becomes the next one itself, for battles that are never looked back on.
 
     The parser reads an older turn when an Illusion ends, which there is since Gen 5, and what
     `create_subturn` returns only when it parses a replay. In battle a copy has one more effect:
@@ -73,6 +73,7 @@ class LastingTurn(Turn):
         return self
 
     def create_subturn(self, force_switch: bool) -> Turn:
+        """A turn with this number, as Metamon makes it after a faint."""
         return Turn(turn_number=self.turn_number, is_force_switch=force_switch)
 
 

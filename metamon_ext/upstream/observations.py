@@ -20,11 +20,13 @@ class ExpandedMatchupObservationSpace(ExpandedObservationSpace):
     """
 
     def reset(self) -> None:
+        """Forget the battle."""
         super().reset()
         self._matchup = MatchupNumbers()
 
     @property
     def gym_space(self) -> gym.spaces.Dict:
+        """Metamon's space, with our numbers appended."""
         space = super().gym_space
         (size,) = space["numbers"].shape
         shape = (size + len(MATCHUP_NUMBERS),)
@@ -32,6 +34,7 @@ class ExpandedMatchupObservationSpace(ExpandedObservationSpace):
         return space
 
     def state_to_obs(self, state: UniversalState) -> dict[str, Any]:
+        """Metamon's observation, with our numbers appended."""
         obs = super().state_to_obs(state)
         obs["numbers"] = np.concatenate([obs["numbers"], self._matchup(state)])
         return obs

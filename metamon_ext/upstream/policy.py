@@ -118,7 +118,7 @@ class MetamonPolicy:
         self._greedy = float(temperature) == 0
         found = find_checkpoint(model, epoch)
         self._model = build_model(found)
-        self._backend = battle_backend or self._model.battle_backend
+        self.battle_backend = battle_backend or self._model.battle_backend
         self._experiment = load_agent(found, float(temperature) or 1.0)
         self._agent = self._experiment.policy
         self._device = self._experiment.DEVICE
@@ -131,15 +131,18 @@ class MetamonPolicy:
         spare_the_collector()
 
     def begin(self, battle_id: str) -> None:
+        """Start with the blank memory of the network."""
         space = self._model.observation_space
         space = copy.deepcopy(space, {id(space.tokenizer): space.tokenizer})
         space.reset()
         self._memories[battle_id] = Memory(space, 1 + self._actions, self._blank)
 
     def end(self, battle_id: str) -> None:
+        """Forget the battle."""
         self._memories.pop(battle_id, None)
 
     def act(self, decisions: Sequence[Decision]) -> list[int]:
+        """Draw an action for each decision from the probabilities of the network."""
         return [self._choose(*each) for each in in_chunks(decisions, self.probabilities)]
 
     def probabilities(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
@@ -150,8 +153,6 @@ class MetamonPolicy:
         observations: dict[str, NDArray[Any]] = {}
         illegal = np.zeros((CHUNK, 1, self._actions), bool)
         for i, (decision, memory) in enumerate(zip(decisions, memories, strict=True)):
-            tracker: Any = decision.tracker
-            tracker.backend = self._backend
             memory.observe(decision.state, self._model.reward_function)
             for key, value in memory.observation.items():
                 if key not in observations:

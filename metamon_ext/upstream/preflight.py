@@ -38,6 +38,7 @@ class Plan:
 
     @property
     def run(self) -> Run:
+        """The run that the command would make or resume."""
         return Run(self.config.folder)
 
     @property
@@ -106,6 +107,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
 
 
 def refuse_unknown_reward(name: str) -> None:
+    """Raise UserError for a reward function that is neither ours nor Metamon's."""
     known = catalog.reward_functions()
     if name not in known:
         hint = did_you_mean(name, known)

@@ -36,13 +36,13 @@ class MetamonTracker:
     """See `metamon_ext.arena.tracking.tracker.Tracker`.
 
     There are three ways to look at a battle, Metamon's `battle_backend`s. Each is followed only
-    from when somebody first looks: a baseline needs the stock battle of poke-env and never pays
+    from the first look: a baseline needs the stock battle of poke-env and never pays
     for Metamon's parser, a model the other way round. Actions are those of whichever view was
     looked at first, so a battle is the same whether or not its states are recorded as well.
     """
 
     backend = "metamon"
-    """Whose state `state` is. A policy for whose model it is another sets it before it looks."""
+    """Whose state `state` is; set before the first look."""
 
     def __init__(self, battle_format: str, gen: int, seat: str) -> None:
         self.turn = 0
@@ -52,21 +52,26 @@ class MetamonTracker:
         self._views: dict[str, View] = {}
 
     def feed(self, lines: str) -> None:
+        """See `Tracker`."""
         for turn in _TURN.findall(lines):
             self.turn = int(turn)
         self._hear(lines)
 
     def take_request(self, request: dict[str, Any]) -> None:
+        """See `Tracker`."""
         self._hear(request)
 
     @property
     def battle(self) -> Battle:
+        """See `Tracker`."""
         return self._view("poke-env").battle
 
     def state(self) -> UniversalState:
+        """See `Tracker`."""
         return self._view(self.backend).state()
 
     def legal_choices(self) -> dict[int, str]:
+        """See `Tracker`."""
         return self._chosen_view().legal_choices()
 
     def recorded_action(self, choice: str, legal: dict[int, str]) -> int:
@@ -76,6 +81,7 @@ class MetamonTracker:
         return next(iter(same or [a for a, other in own.items() if _alike(other, choice)]), -1)
 
     def action_of(self, order: Any) -> int:
+        """See `Tracker`."""
         choice = re.sub(" (dynamax|mega|zmove)$", "", choice_of(order))
         legal = self._chosen_view().legal_choices()
         return next((action for action, other in legal.items() if other == choice), -1)
@@ -143,6 +149,7 @@ class View:
             self.battle.parse_message(fields)
 
     def state(self) -> UniversalState:
+        """What this view shows now."""
         return QuickState.from_Battle(self._glance)
 
     def legal_choices(self) -> dict[int, str]:

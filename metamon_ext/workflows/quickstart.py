@@ -1,7 +1,7 @@
 """The whole loop on a laptop, from no data to a report.
 
 Each stage leaves its result on disk and does only what is missing there, so that a run that was
-interrupted goes on where it was.
+interrupted is resumed.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class Quickstart:
     settings: dict[str, Any]
 
     def store(self, name: str) -> ResultStore:
+        """The results of a stage."""
         store = ResultStore(self.folder / name / RESULTS)
         store.require_settings(self.settings)
         return store
@@ -124,6 +125,7 @@ class Quickstart:
 
     @property
     def data(self) -> Path:
+        """The folder of the trajectories to learn from."""
         return self.folder / "data"
 
     def finetune(self, student: str) -> None:
@@ -141,10 +143,11 @@ class Quickstart:
         )
 
     def run_dir(self, student: str) -> Path:
+        """The folder of a student's training run."""
         return self.folder / "models" / student
 
     def play(self) -> None:
-        """Everybody against everybody; heuristics among themselves need fewer battles."""
+        """Play a round robin; heuristics among themselves need fewer battles."""
         battles = self.settings["tournament_battles"]
 
         def how_many(a: str, b: str) -> int:
@@ -193,7 +196,7 @@ def findings(games: Sequence[Game]) -> list[str]:
         elif result.high < 0.5:
             verdict = "loses to"
         else:
-            verdict = "cannot be told from"
+            verdict = "is neither clearly better nor worse than"
         sentences.append(f"{student} {verdict} {opponent}: it wins {rate(result)}.")
     return sentences
 

@@ -64,7 +64,7 @@ class TournamentConfig(RunConfig):
 
     @property
     def plan(self) -> Plan:
-        """Who plays whom, and how often."""
+        """Which pairings are played, and how often."""
         pairings = pairings_of(self.models, self.gauntlet)
         if self.sprt:
             return SprtSchedule(pairings, Sprt(*self.sprt), self.battles_per_matchup, LOOK)
@@ -163,7 +163,7 @@ def play_tournament(
 
 
 def require_different(players: Iterable[Player]) -> None:
-    """Raise UserError for two players that are the same policy: they could not be told apart."""
+    """Raise UserError for two players that are the same policy: their results would be mixed."""
     known: dict[str, str] = {}
     for player in players:
         other = known.setdefault(player.fingerprint, player.name)
@@ -172,7 +172,7 @@ def require_different(players: Iterable[Player]) -> None:
 
 
 def pairings_of(models: Sequence[str], gauntlet: str | None) -> list[Pairing]:
-    """Who meets whom, the one listed first as the first player; in a gauntlet the candidate."""
+    """All pairings, each with the player listed first in front; in a gauntlet the candidate."""
     if twice := [name for name in dict.fromkeys(models) if models.count(name) > 1]:
         raise UserError(f"{twice[0]} is listed twice in --models: name every player once")
     if gauntlet is None:

@@ -73,6 +73,7 @@ class Worker:
         return len(self._battles)
 
     def close(self) -> None:
+        """End the simulator."""
         self._simulator.close()
 
     def start(self, spec: BattleSpec) -> None:
@@ -89,8 +90,11 @@ class Worker:
         self._progress[spec.key] = time.monotonic()
         self._outbox.append(battle.start())
         for seat in battle.seats:
+            policy = self._policies[seat.player.fingerprint]
+            if backend := getattr(policy, "battle_backend", None):
+                seat.tracker.backend = backend
             try:
-                self._policies[seat.player.fingerprint].begin(seat.battle_id)
+                policy.begin(seat.battle_id)
             except Exception as error:
                 self._end(battle, reason=f"{seat.player.name}: {error!r}")
                 return

@@ -102,12 +102,12 @@ def find_simulator() -> Path:
     named = os.environ.get("METAMON_EXT_SIMULATOR")
     folder = Path(named) if named else _installed()
     if not _is_package(folder):
-        cure = (
+        fix = (
             "METAMON_EXT_SIMULATOR must name the folder of the npm package"
             if named
             else "run: metamon-ext setup"
         )
-        raise UserError(f"the simulator pokemon-showdown is not at {folder}: {cure}")
+        raise UserError(f"the simulator pokemon-showdown is not at {folder}: {fix}")
     return folder
 
 

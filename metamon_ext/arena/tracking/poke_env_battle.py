@@ -131,7 +131,9 @@ class TrackedBattle(Battle):
         called = source is not None
         if source is not None:
             if self.gen == 1 and fields[source] == f"[from]{name}":
-                fields[source] = "[from]lockedmove"  # Wrap, Sky Attack: it goes on, no PP is spent
+                fields[source] = (
+                    "[from]lockedmove"  # Wrap, Sky Attack: it continues, no PP is spent
+                )
             elif fields[source][6:7].isupper():
                 fields[source] = f"[from] {fields[source][6:]}"  # the spelling that poke-env knows
             called = fields[source] not in ("[from]lockedmove", "[from] Pursuit")

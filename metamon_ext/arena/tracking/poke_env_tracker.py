@@ -20,16 +20,21 @@ class PokeEnvTracker:
 
     @property
     def turn(self) -> int:
+        """See `Tracker`."""
         return self.battle.turn
 
     def state(self) -> UniversalState:
+        """See `Tracker`."""
         return universal_state(self.battle)
 
     def legal_choices(self) -> dict[int, str]:
+        """See `Tracker`."""
         return legal_choices(self.battle)
 
     def recorded_action(self, choice: str, legal: dict[int, str]) -> int:
+        """See `Tracker`."""
         return next((action for action, other in legal.items() if other == choice), -1)
 
     def action_of(self, order: Any) -> int:
+        """See `Tracker`."""
         return action_of(self.battle, order)

@@ -151,7 +151,7 @@ def universal_pokemon(battle: TrackedBattle, pokemon: Pokemon) -> UniversalPokem
 
 
 def bench(battle: TrackedBattle) -> list[Pokemon]:
-    """Whom Metamon offers as switches: the living (to revive: the fainted) who are not active."""
+    """The Pokémon that Metamon offers as switches: inactive and alive (to revive: fainted)."""
     return [
         pokemon
         for pokemon in battle.team.values()

@@ -20,6 +20,9 @@ class Tracker(Protocol):
     battle: Any
     """The battle object that players written against poke-env are given."""
 
+    backend: str
+    """Metamon's `battle_backend`: whose view of the battle `state` is, where there are several."""
+
     def feed(self, lines: str) -> None:
         """Take in protocol lines, in the simulator's own order."""
 
