@@ -40,7 +40,7 @@ def main(output_dir: Path, num_battles: int) -> None:
             output_dir=output_dir,
         )
     )
-    for rating in result.ratings:
+    for rating in result.rated.ratings:
         interval = f"{rating.low:.0f} to {rating.high:.0f}"
         print(f"{rating.player:<20} {rating.rating:.0f} ({interval}) in {rating.games} battles")
 

@@ -103,18 +103,7 @@ def measure(
     for file in files:
         (some / file.name).symlink_to(file)
 
-    sampling, batches, building = [], [], []
-    for n in range(config.rounds):
-        random.seed(n)
-        sampling.append((_rate(contest.trajectory), _rate(contest.their_trajectory)))
-        batches.append((_rate(contest.batch), _rate(contest.their_batch)))
-        began = time.perf_counter()
-        build(some, place / f"{n}.mmap", featurizer, keep_cut_off=True)
-        built = time.perf_counter()
-        for file in files:
-            contest.read(file)
-        building.append((len(files) / (built - began), len(files) / (time.perf_counter() - built)))
-
+    sampling, batches, building = _rounds(contest, featurizer, files, some, config.rounds, place)
     steps, their_steps = _median(sampling)
     samples, their_samples = _median(batches)
     built_rate, read_rate = _median(building)
@@ -143,6 +132,30 @@ def measure(
         "size_ratio_to_compressed_json": round(on_disk / compressed, 2),
         "microseconds": {name: _microseconds(part) for name, part in contest.parts.items()},
     }
+
+
+def _rounds(
+    contest: Comparison,
+    featurizer: Any,
+    files: Sequence[Path],
+    source: Path,
+    rounds: int,
+    place: Path,
+) -> tuple[list[tuple[float, float]], ...]:
+    """Rates of ours and theirs in turn, round by round: drawing, batches, and building a cache of
+    the files, which `source` links, against reading them."""
+    sampling, batches, building = [], [], []
+    for n in range(rounds):
+        random.seed(n)
+        sampling.append((_rate(contest.trajectory), _rate(contest.their_trajectory)))
+        batches.append((_rate(contest.batch), _rate(contest.their_batch)))
+        began = time.perf_counter()
+        build(source, place / f"{n}.mmap", featurizer, keep_cut_off=True)
+        built = time.perf_counter()
+        for file in files:
+            contest.read(file)
+        building.append((len(files) / (built - began), len(files) / (time.perf_counter() - built)))
+    return sampling, batches, building
 
 
 def lazy_start(folder: Path, trajectories: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from metamon_ext.arena.play import print_unfinished
 from metamon_ext.cli.flags import Functions, Json, Resume
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
-from metamon_ext.evaluation.games import games_of
 from metamon_ext.evaluation.report import print_tables
 from metamon_ext.evaluation.sprt import in_words
 from metamon_ext.terminal import console, print_json
@@ -30,8 +29,7 @@ def self_play_tournament(
 
 
 def _report(output_dir: Path, result: TournamentResult) -> None:
-    games, unfinished = games_of(result.all_rows)
-    print_tables(console(), result.ratings, games, unfinished)
+    print_tables(console(), result.rated)
     for verdict in result.content["sprt"]:
         print(verdict["decided"])
         if "elo" in verdict:

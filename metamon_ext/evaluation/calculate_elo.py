@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.evaluation.elo import last_ratings, progression
 from metamon_ext.evaluation.games import Games
-from metamon_ext.evaluation.ratings import Rating, bradley_terry
-from metamon_ext.evaluation.report import Matchup, matchups, matrix
-from metamon_ext.evaluation.results import Results, read_tournament
-from metamon_ext.evaluation.standings import Standing, standings, write_csv, write_standings
+from metamon_ext.evaluation.report import to_dict
+from metamon_ext.evaluation.results import read_tournament
+from metamon_ext.evaluation.standings import (
+    Rated,
+    matrix,
+    rate_results,
+    write_csv,
+    write_standings,
+)
 from metamon_ext.files import write_json
 
 FILES = ("ratings.json", "progression.csv", "matchup_matrix.csv", "statistics.csv")
@@ -57,58 +61,39 @@ class RatingsConfig:
                 raise UserError(f"{name} must be a finite number{least}, not {value}.")
 
 
-@dataclass(frozen=True)
-class Rated:
-    """A tournament and its ratings; `after` is the `progression` of its classic Elo."""
-
-    config: RatingsConfig
-    results: Results
-    ratings: Sequence[Rating]
-    found: Sequence[Matchup]
-    after: NDArray[np.float64]
-    table: Sequence[Standing]
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """What `{prefix}_ratings.json` holds."""
-        settings = asdict(self.config)
-        del settings["tournament_dir"]
-        return {
-            "ratings": {row.pop("player"): row for row in map(asdict, self.table)},
-            "meaning": MEANING,
-            "battles": len(self.results.games),
-            "unfinished": sum(self.results.unfinished.values()),
-            "battle_formats": self.results.formats,
-            **settings,
-            "matchups": [m.to_dict() for m in self.found],
-            "notes": self.results.notes,
-        }
-
-
 def rate(config: RatingsConfig) -> Rated:
     """Rate the players of a tournament. Raises UserError where there are no finished battles."""
     results = read_tournament(config.tournament_dir)
-    after = progression(results.games, config.k_factor, config.initial_rating)
-    ratings = bradley_terry(results.games, config.anchor, config.anchor_rating)
-    table = standings(results, ratings, last_ratings(results.games, after))
-    found = matchups(ratings, results.games, results.unfinished)
-    return Rated(config, results, ratings, found, after, table)
+    settings = {name: value for name, value in vars(config).items() if name != "tournament_dir"}
+    return rate_results(results, **settings)
 
 
-def write_ratings(rated: Rated, output_prefix: str = "elo_results") -> Path:
+def content_of(rated: Rated, config: RatingsConfig) -> dict[str, Any]:
+    """What `{prefix}_ratings.json` holds."""
+    settings = asdict(config)
+    del settings["tournament_dir"]
+    return to_dict(rated) | {
+        "meaning": MEANING,
+        "battle_formats": rated.results.formats,
+        **settings,
+        "notes": rated.results.notes,
+    }
+
+
+def write_ratings(rated: Rated, config: RatingsConfig, output_prefix: str = "elo_results") -> Path:
     """Write the four `FILES`, whose paths begin with the one that is returned.
 
     Args:
         output_prefix: how the names begin, in the tournament's folder unless it is an absolute
             path.
     """
-    prefix = rated.config.tournament_dir / output_prefix
+    prefix = config.tournament_dir / output_prefix
     if output_prefix.endswith("/") or Path(output_prefix).name in ("", ".."):
         raise UserError(f"--output_prefix {output_prefix!r} is a folder: add a name to it")
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
         files = [prefix.with_name(f"{prefix.name}_{name}") for name in FILES]
-        write_json(files[0], rated.content)
+        write_json(files[0], content_of(rated, config))
         write_csv(files[1], PROGRESSION, progression_rows(rated.results.games, rated.after))
         write_csv(files[2], *_matrix_table(rated))
         write_standings(files[3], rated.table)

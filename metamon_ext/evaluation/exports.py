@@ -10,10 +10,7 @@ from typing import Any
 
 from metamon_ext.arena.store import BattleRow
 from metamon_ext.data.trajectory import safe_player_name
-from metamon_ext.evaluation.games import games_of
-from metamon_ext.evaluation.ratings import Rating
-from metamon_ext.evaluation.report import matchups
-from metamon_ext.evaluation.standings import write_csv
+from metamon_ext.evaluation.standings import Rated, write_csv
 
 HEADER = "Player Username, Team File, Opponent Username, Result, Turn Count, Battle ID"
 """Of Metamon's team results, with the blanks."""
@@ -45,7 +42,7 @@ def write_battle_logs(folder: Path, rows: Iterable[BattleRow]) -> None:
 
 def results_of(
     rows: Sequence[BattleRow],
-    ratings: Sequence[Rating],
+    rated: Rated,
     settings: Mapping[str, Any],
     players: Mapping[str, Mapping[str, Any]],
     verdicts: Mapping[tuple[str, str], Mapping[str, Any]],
@@ -53,12 +50,11 @@ def results_of(
     """What `tournament_results.json` holds. The same battles make the same content.
 
     Args:
-        ratings: of all players that finished a battle.
+        rated: the same battles, rated.
         settings: what the tournament was asked to do.
         players: what each player is (`PolicyRef.describe`).
         verdicts: of sequential tests, by pairing.
     """
-    games, unfinished = games_of(rows)
     decisions: Counter[str] = Counter()
     invalid: Counter[str] = Counter()
     for row in rows:
@@ -66,11 +62,11 @@ def results_of(
         decisions[row.player_b] += row.b_decisions
         invalid[row.player_a] += row.a_invalid
         invalid[row.player_b] += row.b_invalid
-    ranks = {rating.player: rank for rank, rating in enumerate(ratings, start=1)}
+    ranks = {row.player: row.rank for row in rated.table}
     return {
         "settings": settings,
         "battles": len(rows),
-        "unfinished": sum(unfinished.values()),
+        "unfinished": sum(rated.results.unfinished.values()),
         "unfinished_reasons": Counter(r.reason for r in rows if r.score is None),
         "players": {
             name: {
@@ -81,7 +77,7 @@ def results_of(
             }
             for name, about in players.items()
         },
-        "ratings": [asdict(rating) for rating in ratings],
-        "matchups": [m.to_dict() for m in matchups(ratings, games, unfinished)],
+        "ratings": [asdict(row) for row in rated.table],
+        "matchups": [matchup.to_dict() for matchup in rated.found],
         "sprt": [{"player": a, "opponent": b, **v} for (a, b), v in verdicts.items()],
     }

@@ -8,16 +8,15 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation import plots
-from metamon_ext.evaluation.games import Game, HeadToHead, score_pairs, tally
-from metamon_ext.evaluation.ratings import Rating, bradley_terry
+from metamon_ext.evaluation.games import HeadToHead
+from metamon_ext.evaluation.standings import Matchup, Rated, Standing, matrix, percent
 from metamon_ext.files import atomic_write, write_json
 
 SHORT = 28
@@ -26,63 +25,34 @@ SHORT = 28
 FIGURES = ("Win rate", "95 % interval", "Battles", "Unfinished")
 
 
-class Matchup(NamedTuple):
-    """The results of a player against a lower-rated one, and the battles that did not finish."""
-
-    player: str
-    opponent: str
-    result: HeadToHead
-    unfinished: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        players = {"player": self.player, "opponent": self.opponent}
-        return players | asdict(self.result) | {"unfinished": self.unfinished}
-
-
-def matchups(
-    ratings: Sequence[Rating], games: Iterable[Game], unfinished: Mapping[tuple[str, str], int]
-) -> list[Matchup]:
-    """All pairs of players that finished a battle, in the order of the ratings."""
-    rank = {r.player: i for i, r in enumerate(ratings)}
-    found = []
-    for (a, b), outcomes in tally(games).items():
-        if rank[a] > rank[b]:
-            a, b, outcomes = b, a, outcomes[:, ::-1]
-        open_ = unfinished.get((a, b), 0) + unfinished.get((b, a), 0)
-        found.append(Matchup(a, b, score_pairs(outcomes), open_))
-    return sorted(found, key=lambda m: (rank[m.player], rank[m.opponent]))
-
-
 def write_report(
     output_dir: Path,
     title: str,
     summary: Sequence[str],
-    games: Sequence[Game],
-    unfinished: Mapping[tuple[str, str], int],
+    rated: Rated,
     training_logs: Mapping[str, Path],
     stages: Mapping[str, float],
     notes: Mapping[str, Sequence[str]],
     kinds: Mapping[str, str] | None = None,
-) -> list[Rating]:
+) -> None:
     """Write `report.html`, its pictures (`ratings.png`, `winrate_matrix.png` and, with training
-    logs, `training_curves.png`) and `ratings.json`. Returns the ratings, the best first.
+    logs, `training_curves.png`) and `ratings.json`.
 
     Args:
         summary: The findings in sentences, the most important first.
-        unfinished: Battles without a result, by players.
+        rated: The battles and their ratings.
         training_logs: `training_log.csv` of each run.
         stages: Seconds of each stage, in order.
         notes: Paragraphs under headings, such as "Training data" and "Caveats".
         kinds: What a player is, where its name does not say it.
+
+    Raises UserError if no battle was finished.
     """
-    ratings = bradley_terry(games)
-    if not ratings:
+    if not rated.ratings:
         raise UserError("no battle finished, so there is nothing to rate")
-    found, kinds = matchups(ratings, games, unfinished), kinds or {}
     output_dir.mkdir(parents=True, exist_ok=True)
     ratings_png, matrix_png = output_dir / "ratings.png", output_dir / "winrate_matrix.png"
-    draw_ratings(ratings_png, matrix_png, ratings, found)
+    draw_ratings(ratings_png, matrix_png, rated)
     sections = []
     if training_logs:
         curves = output_dir / "training_curves.png"
@@ -92,87 +62,80 @@ def write_report(
             " steps. A loss that falls is not yet a stronger player."
         )
         sections.append(("Training", picture(curves, caption)))
-    lost = sum(unfinished.values())
     write_page(
         output_dir / "report.html",
         title=title,
-        counts=f"{len(ratings)} players, {len(games):,} battles finished, {lost:,} did not.",
         summary=summary,
-        ratings=_ratings_table(ratings, kinds),
+        rated=rated,
+        kinds=kinds,
         pictures=(ratings_png, matrix_png),
-        found=found,
         sections=[
             *sections,
             *((head, _paragraphs(texts)) for head, texts in notes.items()),
             *([("Time", _stages_table(stages))] if stages else []),
         ],
     )
-    answer = {
-        "title": title,
-        "ratings": {
-            r.player: {
-                "rank": rank,
-                "elo": r.rating,
-                "low": r.low,
-                "high": r.high,
-                "games": r.games,
-                "kind": kinds.get(r.player),
-            }
-            for rank, r in enumerate(ratings, 1)
-        },
-        "matchups": [m.to_dict() for m in found],
-        "unfinished": lost,
+    write_json(output_dir / "ratings.json", {"title": title} | to_dict(rated, kinds))
+
+
+def to_dict(rated: Rated, kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Ratings and pairings for JSON; `kinds` says what a player is."""
+    players = {row.player: asdict(row) for row in rated.table}
+    for name, row in players.items():
+        del row["player"]
+        if kinds:
+            row["kind"] = kinds.get(name)
+    return {
+        "ratings": players,
+        "battles": len(rated.results.games),
+        "unfinished": sum(rated.results.unfinished.values()),
+        "matchups": [matchup.to_dict() for matchup in rated.found],
     }
-    write_json(output_dir / "ratings.json", answer)
-    return ratings
 
 
-def draw_ratings(
-    ratings_png: Path, matrix_png: Path, ratings: Sequence[Rating], found: Sequence[Matchup]
-) -> None:
-    """The two pictures that every report has."""
-    players = [r.player for r in ratings]
-    plots.ratings_bars(ratings_png, ratings)
-    plots.winrate_heatmap(matrix_png, players, *matrix(players, found))
+def draw_ratings(ratings_png: Path, matrix_png: Path, rated: Rated) -> None:
+    """Draw the two pictures that every report has."""
+    players = [row.player for row in rated.table]
+    plots.ratings_bars(ratings_png, rated.ratings)
+    plots.winrate_heatmap(matrix_png, players, *matrix(players, rated.found))
 
 
 def write_page(
     path: Path,
     title: str,
-    counts: str,
     summary: Sequence[str],
-    ratings: str,
+    rated: Rated,
     pictures: tuple[Path, Path],
-    found: Sequence[Matchup],
     sections: Iterable[tuple[str, str]],
+    kinds: Mapping[str, str] | None = None,
     zero: str = "the mean of the players here is set to 1500",
 ) -> None:
     """Write an HTML page that needs nothing but itself.
 
     Args:
-        counts: How much was played.
         summary: The findings in sentences, the most important first.
-        ratings: The table of the ratings, in HTML.
+        rated: The battles and their ratings.
         pictures: What `draw_ratings` drew.
-        found: All matchups.
         sections: Headings, and HTML to stand under them.
+        kinds: What a player is, where its name does not say it.
         zero: To what the ratings are tied.
     """
     page = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     html = page.substitute(
         title=escape(title),
-        counts=escape(counts),
+        counts=f"{len(rated.table)} players, {len(rated.results.games):,} battles finished, "
+        f"{sum(rated.results.unfinished.values()):,} did not.",
         summary=_paragraphs(summary),
-        ratings=ratings,
+        ratings=_ratings_table(rated.table, kinds or {}),
         ratings_picture=picture(pictures[0], "Each player's rating and its 95 % interval."),
         matrix_picture=picture(
             pictures[1],
             "Win rate in percent of the player in the row against the opponent in the column;"
             " below it, the battles played.",
         ),
-        open=" open" if len(found) <= SHORT else "",
-        matchup_count=len(found),
-        matchups=_matchup_table(found),
+        open=" open" if len(rated.found) <= SHORT else "",
+        matchup_count=len(rated.found),
+        matchups=_matchup_table(rated.found),
         sections="\n".join(f"<h2>{escape(head)}</h2>{html}" for head, html in sections),
         zero=escape(zero),
     )
@@ -180,28 +143,36 @@ def write_page(
         temporary.write_text(html, encoding="utf-8")
 
 
-def print_tables(
-    console: Console,
-    ratings: Sequence[Rating],
-    games: Sequence[Game],
-    unfinished: Mapping[tuple[str, str], int],
-) -> None:
-    """The ratings and, for a league of up to 8 players, every matchup."""
-    table = Table("#", Column("Player", overflow="fold"), title="Ratings", title_justify="left")
-    for head in ("Rating", "95 % interval", "Battles"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for rank, r in enumerate(ratings, 1):
-        row = (f"{r.rating:.0f}", f"{r.low:.0f} to {r.high:.0f}", f"{r.games:,}")
-        table.add_row(str(rank), r.player, *row)
-    console.print(table)
-    found = matchups(ratings, games, unfinished)
-    if len(found) > SHORT:
+def print_standings(console: Console, table: Sequence[Standing]) -> None:
+    """Print the ratings and what came of the battles."""
+    heads = ["Elo", "95 % interval", "> next", "GXE", "W-L-T"]
+    open_ = any(row.unfinished for row in table)
+    numbers = (Column(head, justify="right", no_wrap=True) for head in heads + ["Open"] * open_)
+    shown = Table(Column("#", no_wrap=True), Column("Player", overflow="fold"), *numbers)
+    for row in table:
+        shown.add_row(
+            str(row.rank),
+            row.player,
+            f"{row.elo:.0f}",
+            f"{row.low:.0f} to {row.high:.0f}",
+            "" if row.superiority is None else percent(row.superiority),
+            f"{row.gxe:.1f}",
+            f"{row.wins:,}-{row.losses:,}-{row.ties:,}",
+            *[f"{row.unfinished:,}"] * open_,
+        )
+    console.print(shown)
+
+
+def print_tables(console: Console, rated: Rated) -> None:
+    """Print the ratings and, of up to 8 players, every pairing."""
+    print_standings(console, rated.table)
+    if not 1 < len(rated.found) <= SHORT:
         return
     names = (Column(head, overflow="fold") for head in ("Player", "Opponent"))
     table = Table(*names, title="Head to head", title_justify="left")
     for head in FIGURES:
         table.add_column(head, justify="right", no_wrap=True)
-    for m in found:
+    for m in rated.found:
         table.add_row(m.player, m.opponent, *_figures_of(m))
     console.print(table)
 
@@ -214,18 +185,6 @@ def duration(seconds: float) -> str:
     return (
         f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
     )
-
-
-def matrix(players: Sequence[str], found: Iterable[Matchup]) -> tuple[np.ndarray, np.ndarray]:
-    """Win rates (nan where not met) and battles, both (players, players)."""
-    index = {player: i for i, player in enumerate(players)}
-    rates = np.full((len(players),) * 2, np.nan)
-    counts = np.zeros_like(rates, dtype=int)
-    for m in found:
-        i, j = index[m.player], index[m.opponent]
-        rates[i, j], rates[j, i] = m.result.win_rate, 1 - m.result.win_rate
-        counts[i, j] = counts[j, i] = m.result.games
-    return rates, counts
 
 
 def _figures_of(m: Matchup) -> tuple[str, str, str, str]:
@@ -247,18 +206,22 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], texts: Seque
     return f"<table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table>"
 
 
-def _ratings_table(ratings: Sequence[Rating], kinds: Mapping[str, str]) -> str:
-    heads = ["#", "Player", *(["Kind"] if kinds else []), "Rating", "95 % interval", "Battles"]
+def _ratings_table(table: Sequence[Standing], kinds: Mapping[str, str]) -> str:
+    heads = ["#", "Player", *(["Kind"] if kinds else []), "Rating", "95 % interval"]
+    heads += ["Above the next", "GXE", "Won", "Battles"]
     rows = (
         [
-            str(rank),
-            name_html(r.player),
-            *([escape(kinds.get(r.player, ""))] if kinds else []),
-            f"<strong>{r.rating:.0f}</strong>",
-            f"{r.low:.0f} to {r.high:.0f}",
-            f"{r.games:,}",
+            str(row.rank),
+            name_html(row.player),
+            *([escape(kinds.get(row.player, ""))] if kinds else []),
+            f"<strong>{row.elo:.0f}</strong>",
+            f"{row.low:.0f} to {row.high:.0f}",
+            "" if row.superiority is None else escape(percent(row.superiority)),
+            f"{row.gxe:.1f} %",
+            f"{100 * row.win_rate:.1f} %",
+            f"{row.games:,}",
         ]
-        for rank, r in enumerate(ratings, 1)
+        for row in table
     )
     return html_table(heads, rows, ("Player", "Kind"))
 

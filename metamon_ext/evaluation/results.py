@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from metamon_ext.arena.store import player_names, query_results
+from metamon_ext.arena.store import BattleRow, player_names, query_results
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError, first_few
 from metamon_ext.evaluation.battle_logs import find_logs, read_logs
@@ -74,6 +74,28 @@ def read_tournament(folder: Path) -> Results:
     return results
 
 
+def collect(rows: Iterable[BattleRow]) -> Results:
+    """The results of battles that are in memory."""
+    rows = list(rows)
+    sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(4))
+    for row in rows:
+        if row.score is not None:
+            sums[row.player_a] += (1, row.turns, row.a_decisions, row.a_invalid)
+            sums[row.player_b] += (1, row.turns, row.b_decisions, row.b_invalid)
+    battles = (
+        (r.player_a, r.player_b, r.score, r.pair, r.mirrored, r.seed, r.battle_format) for r in rows
+    )
+    return _in_order(battles, *_means(sums), [])
+
+
+def _means(
+    sums: Mapping[str, NDArray[np.float64]],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean turns and invalid rate by player, from battles, turns, decisions and invalid ones."""
+    turns = {player: float(n[1] / n[0]) for player, n in sums.items()}
+    return turns, {player: float(n[3] / n[2]) for player, n in sums.items() if n[2]}
+
+
 def _read_store(path: Path) -> Results:
     names = player_names(path)
     conditions = {
@@ -101,12 +123,7 @@ def _read_store(path: Path) -> Results:
         (names[a], names[b], *numbers, conditions[number][0])
         for a, b, *numbers, number in query_results(path, query)
     )
-    return _in_order(
-        battles,
-        turns={player: float(n[1] / n[0]) for player, n in sums.items()},
-        invalid={player: float(n[3] / n[2]) for player, n in sums.items() if n[2]},
-        notes=notes,
-    )
+    return _in_order(battles, *_means(sums), notes)
 
 
 def _in_order(

@@ -6,12 +6,14 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from metamon_ext.evaluation.elo import gxe
-from metamon_ext.evaluation.games import LOSS, TIE, WIN
-from metamon_ext.evaluation.ratings import Rating
+from metamon_ext.evaluation.elo import gxe, last_ratings, progression
+from metamon_ext.evaluation.games import LOSS, TIE, WIN, Game, HeadToHead, score_pairs, tally
+from metamon_ext.evaluation.ratings import Rating, bradley_terry
 from metamon_ext.evaluation.results import Results
 from metamon_ext.files import atomic_write
 
@@ -81,6 +83,81 @@ def standings(
     return table
 
 
+@dataclass(frozen=True)
+class Rated:
+    """Battles, and what they say of their players.
+
+    Attributes:
+        results: the battles.
+        ratings: of the players, the best first.
+        table: a row for each player, in the order of the ratings.
+        found: the results of each pairing.
+        after: the `progression` of classic Elo.
+    """
+
+    results: Results
+    ratings: Sequence[Rating]
+    table: Sequence[Standing]
+    found: Sequence[Matchup]
+    after: NDArray[np.float64]
+
+
+def rate_results(
+    results: Results,
+    k_factor: float = 32.0,
+    initial_rating: float = 1500.0,
+    anchor: str | None = None,
+    anchor_rating: float = 1500.0,
+) -> Rated:
+    """Rate all players (see `bradley_terry` and `progression` for the settings)."""
+    after = progression(results.games, k_factor, initial_rating)
+    ratings = bradley_terry(results.games, anchor, anchor_rating)
+    table = standings(results, ratings, last_ratings(results.games, after))
+    return Rated(
+        results, ratings, table, matchups(ratings, results.games, results.unfinished), after
+    )
+
+
+class Matchup(NamedTuple):
+    """The results of a player against a lower-rated one, and the battles that did not finish."""
+
+    player: str
+    opponent: str
+    result: HeadToHead
+    unfinished: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        players = {"player": self.player, "opponent": self.opponent}
+        return players | asdict(self.result) | {"unfinished": self.unfinished}
+
+
+def matchups(
+    ratings: Sequence[Rating], games: Iterable[Game], unfinished: Mapping[tuple[str, str], int]
+) -> list[Matchup]:
+    """All pairs of players that finished a battle, in the order of the ratings."""
+    rank = {r.player: i for i, r in enumerate(ratings)}
+    found = []
+    for (a, b), outcomes in tally(games).items():
+        if rank[a] > rank[b]:
+            a, b, outcomes = b, a, outcomes[:, ::-1]
+        open_ = unfinished.get((a, b), 0) + unfinished.get((b, a), 0)
+        found.append(Matchup(a, b, score_pairs(outcomes), open_))
+    return sorted(found, key=lambda m: (rank[m.player], rank[m.opponent]))
+
+
+def matrix(players: Sequence[str], found: Iterable[Matchup]) -> tuple[np.ndarray, np.ndarray]:
+    """Win rates (nan where not met) and battles, both (players, players)."""
+    index = {player: i for i, player in enumerate(players)}
+    rates = np.full((len(players),) * 2, np.nan)
+    counts = np.zeros_like(rates, dtype=int)
+    for m in found:
+        i, j = index[m.player], index[m.opponent]
+        rates[i, j], rates[j, i] = m.result.win_rate, 1 - m.result.win_rate
+        counts[i, j] = counts[j, i] = m.result.games
+    return rates, counts
+
+
 def write_standings(path: Path, table: Iterable[Standing]) -> None:
     """A CSV with a row for each player, the best first; an empty cell is not known."""
     write_csv(
@@ -94,7 +171,7 @@ def write_standings(path: Path, table: Iterable[Standing]) -> None:
 
 
 def write_csv(path: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table with a header, whole or not at all."""
+    """Write a table with a header, atomically."""
     with (
         atomic_write(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,

@@ -9,10 +9,10 @@ import numpy as np
 
 from metamon_ext.errors import cannot_write
 from metamon_ext.evaluation import plots
-from metamon_ext.evaluation.calculate_elo import Rated
+from metamon_ext.evaluation.calculate_elo import RatingsConfig
 from metamon_ext.evaluation.games import Games
-from metamon_ext.evaluation.report import draw_ratings, html_table, name_html, picture, write_page
-from metamon_ext.evaluation.standings import Standing, percent, write_standings
+from metamon_ext.evaluation.report import draw_ratings, name_html, picture, write_page
+from metamon_ext.evaluation.standings import Rated, Standing, percent, write_standings
 from metamon_ext.files import lock_folder
 
 POINTS = 200
@@ -33,13 +33,12 @@ COLUMNS = (
 )
 
 
-def visualize(rated: Rated, output_dir: Path | None = None) -> Path:
+def visualize(rated: Rated, config: RatingsConfig, output_dir: Path | None = None) -> Path:
     """Write pictures, a table and a page that explains them. Returns the path of the page.
 
     Args:
         output_dir: default: `visualizations` in the tournament's folder.
     """
-    config = rated.config
     folder = output_dir or config.tournament_dir / "visualizations"
     zero = config.anchor or "the mean of the players here"
     with lock_folder(folder):
@@ -57,16 +56,15 @@ def draw(folder: Path, rated: Rated, zero: str, initial_rating: float) -> None:
         zero: To what the ratings are tied, such as "the mean of the players here is set to 1500".
         initial_rating: Of classic Elo.
     """
-    games, table, unfinished = rated.results.games, rated.table, rated.results.unfinished
+    games, table = rated.results.games, rated.table
     players = [row.player for row in table]
     rankings, heatmap = folder / "elo_rankings.png", folder / "winrate_heatmap.png"
     lines, statistics = folder / "elo_progression.png", folder / "statistics_comparison.png"
-    draw_ratings(rankings, heatmap, rated.ratings, rated.found)
+    draw_ratings(rankings, heatmap, rated)
     plots.rating_lines(lines, *_lines(games, rated.after, players, initial_rating))
     outcomes = [(row.wins, row.ties, row.losses) for row in table]
     plots.statistics_panels(statistics, players, outcomes, _panels(table))
     write_standings(folder / "tournament_summary.csv", table)
-    lost = sum(unfinished.values())
     sections = [
         ("Battles", picture(statistics, BATTLES)),
         ("Classic Elo", picture(lines, CLASSIC)),
@@ -78,11 +76,9 @@ def draw(folder: Path, rated: Rated, zero: str, initial_rating: float) -> None:
     write_page(
         folder / "report.html",
         title=f"Tournament in {', '.join(rated.results.formats)}",
-        counts=f"{len(players)} players, {len(games):,} battles finished, {lost:,} did not.",
         summary=findings(table),
-        ratings=_ratings_table(table),
+        rated=rated,
         pictures=(rankings, heatmap),
-        found=rated.found,
         sections=sections,
         zero=zero,
     )
@@ -100,7 +96,7 @@ def findings(table: Sequence[Standing]) -> list[str]:
     open_ = sum(row.superiority is not None and row.superiority < 0.95 for row in table)
     if open_:
         sentences.append(
-            f"Of the {len(table) - 1} pairs of neighbours in the ranking, {open_} could well be in "
+            f"Of the {len(table) - 1} pairs of neighbors in the ranking, {open_} could well be in "
             "the other order (a chance above 5 %): more battles would tell."
         )
     else:
@@ -133,21 +129,3 @@ def _panels(table: Sequence[Standing]) -> dict[str, list[float]]:
     if any(row.invalid_rate for row in table):
         panels["Invalid choices, %"] = [100 * (row.invalid_rate or 0.0) for row in table]
     return panels
-
-
-def _ratings_table(table: Sequence[Standing]) -> str:
-    heads = ["#", "Player", "Rating", "95 % interval", "Above the next", "GXE", "Won", "Battles"]
-    rows = (
-        [
-            str(row.rank),
-            name_html(row.player),
-            f"<strong>{row.elo:.0f}</strong>",
-            f"{row.low:.0f} to {row.high:.0f}",
-            "" if row.superiority is None else percent(row.superiority).replace("<", "&lt;"),
-            f"{row.gxe:.1f} %",
-            f"{100 * row.win_rate:.1f} %",
-            f"{row.games:,}",
-        ]
-        for row in table
-    )
-    return html_table(heads, rows, ("Player",))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -28,9 +28,11 @@ from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterRules, filter_trajectories
 from metamon_ext.data.trajectory import FILTERING_STATS, RESULTS
 from metamon_ext.errors import UserError
-from metamon_ext.evaluation.games import Game, HeadToHead, games_of, head_to_head
+from metamon_ext.evaluation.games import Game, HeadToHead, head_to_head
 from metamon_ext.evaluation.report import duration, print_tables, write_report
+from metamon_ext.evaluation.results import read_tournament
 from metamon_ext.evaluation.schedules import Schedule
+from metamon_ext.evaluation.standings import rate_results
 from metamon_ext.files import lock_folder, write_json
 from metamon_ext.terminal import console
 from metamon_ext.training.lite.config import read_gin_config
@@ -162,25 +164,25 @@ class Quickstart:
 
     def report(self, stages: dict[str, float]) -> None:
         """Ratings, matrix and curves: pictures, a page, and tables in the terminal."""
-        games, unfinished = games_of(read_results(self.folder / "tournament" / RESULTS))
+        rated = rate_results(read_tournament(self.folder / "tournament"))
         recorded = read_results(self.folder / "selfplay" / RESULTS)
-        ratings = write_report(
+        summary = findings(rated.results.games)
+        write_report(
             output_dir=self.folder,
             title=f"Quickstart in {self.conditions.battle_format.name}, seed {self.seed}",
-            summary=findings(games),
-            games=games,
-            unfinished=unfinished,
+            summary=summary,
+            rated=rated,
             training_logs={s: self.run_dir(s) / LOG for s in STUDENTS},
             stages=stages,
             notes=notes(len(recorded), self.data),
             kinds=KINDS,
         )
-        print_tables(console(), ratings, games, unfinished)
-        for sentence in findings(games):
+        print_tables(console(), rated)
+        for sentence in summary:
             console().print(sentence)
 
 
-def findings(games: Sequence[Game]) -> list[str]:
+def findings(games: Iterable[Game]) -> list[str]:
     """What the tournament says of the binary-advantage policy, the most important first."""
 
     def rate(result: HeadToHead) -> str:

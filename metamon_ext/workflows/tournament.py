@@ -16,8 +16,7 @@ from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.data.trajectory import RESULTS, TOURNAMENT_RESULTS
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.evaluation.exports import results_of, write_battle_logs
-from metamon_ext.evaluation.games import games_of
-from metamon_ext.evaluation.ratings import Rating, bradley_terry
+from metamon_ext.evaluation.results import collect
 from metamon_ext.evaluation.schedules import (
     Adaptive,
     Pairing,
@@ -29,6 +28,7 @@ from metamon_ext.evaluation.schedules import (
     play_rounds,
 )
 from metamon_ext.evaluation.sprt import Sprt, pentanomial
+from metamon_ext.evaluation.standings import Rated, rate_results
 from metamon_ext.files import write_json
 
 LOOK = 8
@@ -80,13 +80,13 @@ class TournamentResult:
     Attributes:
         rows: the battles that it asked for, in the order of its schedule.
         all_rows: all battles of its folder under the same conditions, those first.
-        ratings: of all players in `all_rows`, the best first.
+        rated: `all_rows` and the ratings of their players.
         content: that of `tournament_results.json`, made from `all_rows`.
     """
 
     rows: list[BattleRow]
     all_rows: list[BattleRow]
-    ratings: list[Rating]
+    rated: Rated
     content: dict[str, Any]
 
 
@@ -144,10 +144,10 @@ def play_tournament(
         except RunStopped as error:
             stopped = error
         all_rows = _comparable(rows, store.rows(), conditions)
-        ratings = bradley_terry(games_of(all_rows)[0])
+        rated = rate_results(collect(all_rows))
         content = results_of(
             all_rows,
-            ratings,
+            rated,
             {**settings, **_settings_of(config, conditions)},
             store.players(),
             verdicts_of(plan, rows),
@@ -159,7 +159,7 @@ def play_tournament(
             stopped = stopped or cannot_write(output_dir, error)
     if stopped:
         raise stopped
-    return TournamentResult(rows, all_rows, ratings, content)
+    return TournamentResult(rows, all_rows, rated, content)
 
 
 def require_different(players: Iterable[Player]) -> None:

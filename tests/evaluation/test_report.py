@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation import plots
-from metamon_ext.evaluation.games import Game
+from metamon_ext.evaluation.games import Game, Games
 from metamon_ext.evaluation.ratings import Rating
 from metamon_ext.evaluation.report import duration, print_tables, write_report
+from metamon_ext.evaluation.results import Results
+from metamon_ext.evaluation.standings import rate_results
 from metamon_ext.terminal import console
 
 HOSTILE = '<script>alert("$title")</script>[red]$\\frac{$'
@@ -35,6 +37,10 @@ def league(players, pairs=20):
     ]
 
 
+def rated(games, unfinished=()):
+    return rate_results(Results(Games.of(games), dict(unfinished), {}, {}, ["gen1ou"], []))
+
+
 @pytest.fixture
 def training_log(tmp_path):
     path = tmp_path / "training_log.csv"
@@ -45,18 +51,19 @@ def training_log(tmp_path):
 
 @pytest.fixture
 def report(tmp_path, training_log):
-    ratings = write_report(
+    unfinished = {("random", HOSTILE): 2, (HOSTILE, "random"): 1, ("binary_advantage", "random"): 4}
+    all_rated = rated(league(PLAYERS), unfinished)
+    write_report(
         tmp_path,
         f"Run of {HOSTILE}",
         [f"{HOSTILE} wins.", "Second & last."],
-        league(PLAYERS),
-        {("random", HOSTILE): 2, (HOSTILE, "random"): 1, ("binary_advantage", "random"): 4},
+        all_rated,
         {HOSTILE: training_log},
         {"Generate": 83.0, HOSTILE: 0.5},
         {"Training data": ["300 battles."], HOSTILE: [HOSTILE]},
         {"random": HOSTILE},
     )
-    return tmp_path, ratings
+    return tmp_path, all_rated.ratings
 
 
 class Page(HTMLParser):
@@ -102,7 +109,7 @@ def test_report_says_findings_figures_times_and_what_did_not_finish(report):
         assert said in text
     for r in ratings:
         assert f"{r.low:.0f} to {r.high:.0f}" in text
-    assert text.index("wins.") < text.index("Who beats whom") < text.index("300 battles.")
+    assert text.index("wins.") < text.index("Head to head") < text.index("300 battles.")
 
 
 def test_ratings_json_says_the_same(report):
@@ -129,25 +136,26 @@ def test_nothing_is_left_but_the_answer(report):
     }
 
 
-def test_terminal_tables_show_names_whole_and_markup_as_text(report):
-    _, ratings = report
+def test_terminal_tables_show_full_names_and_markup_as_text():
     out = io.StringIO()
-    print_tables(console(file=out, width=200), ratings, league(PLAYERS), {("random", HOSTILE): 2})
+    two_open = rated(league(PLAYERS), {("random", HOSTILE): 2})
+    print_tables(console(file=out, width=200), two_open)
     assert out.getvalue().count(HOSTILE) == 3
     assert re.search(r"random .*│ +2 │", out.getvalue())
     narrow = io.StringIO()
-    print_tables(console(file=narrow, width=70), ratings, league(PLAYERS), {})
+    print_tables(console(file=narrow, width=70), rated(league(PLAYERS)))
     assert "…" not in narrow.getvalue()
 
 
 def test_a_run_without_a_finished_battle_says_so(tmp_path):
     with pytest.raises(UserError, match="no battle finished"):
-        write_report(tmp_path, "t", [], [], {("a", "b"): 3}, {}, {}, {})
+        write_report(tmp_path, "t", [], rated([], {("a", "b"): 3}), {}, {}, {})
     assert not list(tmp_path.iterdir())
 
 
 def test_a_thirty_player_report_folds_its_matchups(tmp_path):
-    write_report(tmp_path, "t", [], league([f"p{i}" for i in range(30)], 1), {}, {}, {}, {})
+    everyone = rated(league([f"p{i}" for i in range(30)], 1))
+    write_report(tmp_path, "t", [], everyone, {}, {}, {})
     html = (tmp_path / "report.html").read_text()
     assert "<details>" in html
     assert "Every matchup (435)" in html

@@ -13,6 +13,8 @@ from metamon_ext.spaces.universal import UniversalState
 class PokeEnvTracker:
     """See `metamon_ext.arena.tracking.tracker.Tracker`."""
 
+    backend = "poke-env"
+
     def __init__(self, battle_format: str, gen: int, seat: str) -> None:
         self.battle = TrackedBattle(battle_format, gen, seat)
         self.feed = self.battle.feed
