@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from metamon_ext.arena.policy import HEURISTICS, HeuristicPolicy, Policy
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.files import file_sha256
 from metamon_ext.settings import split_options
 
@@ -161,8 +161,8 @@ def _find(name: str, base: str) -> Found:
         if found := finder(base):
             return found
     raise UserError(
-        f"unknown policy {name!r}: use {', '.join(HEURISTICS)}, "
-        "the path of a checkpoint, or module:Class"
+        f"Unknown policy {name!r}.{did_you_mean(base, [*HEURISTICS, *_registered])} "
+        "Run metamon-ext models for the full list, or name the path of a run or module:Class."
     )
 
 

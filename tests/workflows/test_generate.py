@@ -114,7 +114,7 @@ def test_a_population_plays_itself(tmp_path: Path) -> None:
     ("flags", "says"),
     [
         ([], "pass --model or --population"),
-        (["--model", "nobody"], "unknown policy 'nobody'"),
+        (["--model", "nobody"], "Unknown policy 'nobody'."),
         (["--model", "random", "--population", "nowhere.json"], "nowhere.json must hold"),
         (["--population", "empty.json", "--opponent_model", "random"], "exclude each other"),
         (["--population", "empty.json"], "empty.json must hold"),
