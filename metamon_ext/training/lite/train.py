@@ -130,7 +130,7 @@ def train(
             data: Data = CachedDecisions(cached, cached_weights, reward)
         else:
             data = load_decisions(data_dir, reward)
-        returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
+        returns = discounted_returns(data.reward, data.done, learner.gammas)
         with writing(run_dir), TrainingLog(run_dir, made, settings.steps, log) as training_log:
             for step in range(made + 1, settings.steps + 1):
                 began = time.perf_counter()
