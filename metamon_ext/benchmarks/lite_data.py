@@ -1,4 +1,4 @@
-"""The built-in learner's side of `metamon-ext benchmark data`, for where Metamon is not."""
+"""The side of the built-in learner in `metamon-ext benchmark data`."""
 
 from __future__ import annotations
 
