@@ -52,10 +52,13 @@ def _metamon_trainer() -> Trainer:
 
 
 def _find_metamon_reward(name: str) -> Any:
+    """One of Metamon's own reward functions; they read fields that our states have too."""
     from metamon_ext.upstream.catalog import reward_functions
+    from metamon_ext.upstream.commands import need_metamon
 
     if name not in reward_functions():
         return None
+    need_metamon()
     from metamon_ext.upstream.register import metamon_reward
 
     return metamon_reward(name)

@@ -154,4 +154,4 @@ class LiteFeaturizer:
 
     def reference(self, path: Path) -> dict[str, NDArray[Any]]:
         """The same arrays, read from the file."""
-        return self.restore(self.rows(path, read_trajectory(path)))
+        return LiteFeaturizer.restore(self.rows(path, read_trajectory(path)))

@@ -131,7 +131,7 @@ class LiteTrainer:
             output_dir=output_dir,
             data_dir=None if is_cache else Path(dataset),
             cached=[str(dataset)] if is_cache else (),
-            finetune_from=start and start.weights,
+            finetune_from=None if start is None else start.weights,
         )
         return [train(config)]
 
