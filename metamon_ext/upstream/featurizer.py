@@ -317,8 +317,7 @@ def _smallest(box: Any) -> np.dtype[Any]:
 
 
 def _describe(thing: object) -> dict[str, Any]:
-    """What an object is and how it is set: its class, the text of it and of those above it, and
-    its attributes."""
+    """An object's class, the source of it and of its bases, and its attributes."""
     kinds = [kind for kind in type(thing).__mro__ if kind.__module__ not in ("builtins", "abc")]
     source = "".join(map(_source, kinds))
     return {
@@ -335,6 +334,8 @@ def _setting(value: object) -> Any:
         return sorted(map(str, value))
     if isinstance(value, list | tuple):
         return [_setting(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _setting(item) for key, item in value.items()}
     return _describe(value)
 
 
