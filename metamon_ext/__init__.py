@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ResultStore,
         Sprt,
         TournamentConfig,
+        Trainer,
         Trajectory,
         WinLossReward,
         audit,
@@ -49,12 +50,15 @@ if TYPE_CHECKING:
         quickstart,
         read_results,
         read_trajectory,
+        register_observation_space,
         register_policy,
+        register_reward,
+        register_trainer,
         tournament,
         write_trajectory,
     )
     from metamon_ext.learning.advantage import behavior_cloning_filter, binary_advantage_filter
-    from metamon_ext.training.lite.train import train
+    from metamon_ext.training.lite.train import TrainConfig, train
 
 __all__ = [
     "GIN_CONFIGS",
@@ -79,6 +83,8 @@ __all__ = [
     "ResultStore",
     "Sprt",
     "TournamentConfig",
+    "TrainConfig",
+    "Trainer",
     "Trajectory",
     "WinLossReward",
     "__version__",
@@ -98,7 +104,10 @@ __all__ = [
     "quickstart",
     "read_results",
     "read_trajectory",
+    "register_observation_space",
     "register_policy",
+    "register_reward",
+    "register_trainer",
     "tournament",
     "train",
     "write_trajectory",
@@ -112,7 +121,7 @@ def __getattr__(name: str) -> Any:
     module: Any
     if name.endswith("_filter"):
         from metamon_ext.learning import advantage as module
-    elif name == "train":
+    elif name in ("TrainConfig", "train"):
         from metamon_ext.training.lite import train as module
     else:
         from metamon_ext import api as module

@@ -18,8 +18,10 @@ from metamon_ext.evaluation.games import Game, games_of, head_to_head
 from metamon_ext.evaluation.ratings import bradley_terry
 from metamon_ext.evaluation.sprt import Sprt
 from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.spaces.registry import register_observation_space, register_reward
 from metamon_ext.spaces.rewards import WinLossReward
 from metamon_ext.spaces.shaped_rewards import MarginReward, PotentialShapedReward
+from metamon_ext.training.trainer import Trainer, register_trainer
 from metamon_ext.workflows.gate import GateConfig, gate
 from metamon_ext.workflows.generate import GenerateConfig, generate
 from metamon_ext.workflows.play import PlayConfig, play

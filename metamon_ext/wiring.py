@@ -1,4 +1,4 @@
-"""Make our own policies and trackers known to the arena, which must not import them.
+"""Register our own policies, trainers and trackers with rooms that must not import them.
 
 Imported for that effect by `metamon_ext.cli` and `metamon_ext.workflows`.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from metamon_ext.arena.policy_ref import Found, add_finder
 from metamon_ext.arena.tracking.tracker import has_metamon, use_tracker
+from metamon_ext.training.trainer import Trainer, register_trainer
 
 
 def _find_lite(base: str) -> Found | None:
@@ -38,7 +39,37 @@ def _load_metamon_tracker() -> Any:
     return MetamonTracker
 
 
+def _lite_trainer() -> Trainer:
+    from metamon_ext.training.lite.train import LiteTrainer
+
+    return LiteTrainer()
+
+
+def _metamon_trainer() -> Trainer:
+    from metamon_ext.upstream.trainer import MetamonTrainer
+
+    return MetamonTrainer()
+
+
+def _find_metamon_reward(name: str) -> Any:
+    """One of Metamon's own reward functions; they read fields that our states have too."""
+    from metamon_ext.upstream.catalog import reward_functions
+    from metamon_ext.upstream.commands import need_metamon
+
+    if name not in reward_functions():
+        return None
+    need_metamon()
+    from metamon_ext.upstream.register import metamon_reward
+
+    return metamon_reward(name)
+
+
 add_finder(_find_lite)
 add_finder(_find_metamon)
 if has_metamon():
+    from metamon_ext.spaces.registry import REWARDS
+
     use_tracker(_load_metamon_tracker)
+    REWARDS.add_finder(_find_metamon_reward)
+register_trainer("lite", _lite_trainer)
+register_trainer("metamon", _metamon_trainer)

@@ -19,7 +19,7 @@ from metamon_ext.data.replays.pokechamp import download
 from metamon_ext.data.replays.sources import data_files, sample
 from metamon_ext.data.trajectory import trajectory_files
 from metamon_ext.errors import UserError
-from metamon_ext.training.lite.dataset import load_decisions
+from metamon_ext.training.lite.dataset import load_folder
 from metamon_ext.walk import Walk
 from tests.data.cache.test_cache import Plain, age, contents
 from tests.support.replays import make_replay, write_lines, write_replay
@@ -109,7 +109,7 @@ def test_a_linked_format_folder_counts_in_every_command(linked: Path, tmp_path: 
     assert (report.usable_files, stats["notes"]) == (5, [])
     kept = list(trajectory_files(tmp_path / "kept"))
     assert [file.is_symlink() for file in kept] == [False] * 5
-    assert len(load_decisions(linked)) == 1 + 2 + 3 + 4 + 5
+    assert len(load_folder(linked)) == 1 + 2 + 3 + 4 + 5
     assert build(linked, tmp_path / "cache", Plain()).trajectories == 5
     raw = tmp_path / "raw"
     write_replay(tmp_path / "others", 1)
@@ -135,7 +135,7 @@ def test_what_is_left_out_is_said(
         assert notes[0] == expected[0] and set(notes[1][:-1].split(": ")[1].split(", ")) == {
             *("2 .zip", "1 .zst", "1 without an ending", "1 hidden .lz4")
         }
-    load_decisions(linked)
+    load_folder(linked)
     assert capsys.readouterr().err.splitlines()[0] == expected[0]
     [note] = build(linked, tmp_path / "cache", Plain()).notes
     assert note == "Skipped, because another path leads to the same file: gen1ou."
@@ -150,7 +150,7 @@ def test_broken_links_are_faults_with_a_name(linked: Path, tmp_path: Path) -> No
     assert filter_trajectories(linked, tmp_path / "kept")[0].reasons["unreadable"] == 2
     assert build(linked, tmp_path / "cache", Plain()).set_aside == {"unreadable": 2}
     with pytest.raises(UserError, match="gen2ou: a broken link to"):
-        load_decisions(linked)
+        load_folder(linked)
 
 
 def test_one_file_given_in_two_ways_is_no_duplicate_to_be_set_aside(linked: Path) -> None:

@@ -236,7 +236,7 @@ def compare(kind: str, folder: Path) -> Comparison:
     if kind == "metamon":
         from metamon_ext.upstream.benchmark_data import comparison
     else:
-        from metamon_ext.training.lite.benchmark_data import comparison
+        from metamon_ext.benchmarks.lite_data import comparison
     return comparison(folder)
 
 

@@ -11,6 +11,7 @@ from metamon_ext.data.cache.arrays import Header
 from metamon_ext.data.cache.build import build as build_cache
 from metamon_ext.data.cache.verify import verify as verify_cache
 from metamon_ext.settings import check_at_least
+from metamon_ext.spaces.registry import OBSERVATION_SPACES
 from metamon_ext.terminal import print_json
 from metamon_ext.walk import print_notes
 from metamon_ext.workflows.featurizers import LITE_SPACE, featurizer_class
@@ -43,7 +44,7 @@ def build(
         keep_cut_off: keep battles stopped by a turn limit
     """
     check_at_least(1, workers=workers)
-    kind = "lite" if obs_space == LITE_SPACE else "metamon"
+    kind = "lite" if obs_space in OBSERVATION_SPACES.names() else "metamon"
     featurizer = featurizer_class(kind).named(
         obs_space, reward_function, tokenizer, action_space, train_gin_config
     )

@@ -19,6 +19,7 @@ def train_command(
     gin: tuple[str, ...] = (),
     finetune_from: Path | None = None,
     reward_function: str | None = None,
+    obs_space: str | None = None,
     steps: int | None = None,
     seed: int | None = None,
     resume: bool = False,
@@ -36,10 +37,11 @@ def train_command(
         gin_config: a path, or a file of gin_configs/lite
         gin: overrides, e.g. 'train.steps = 100'
         finetune_from: begin with the weights of another run
-        reward_function: default: WinLossReward; a cache must have been built with the same one
+        reward_function: a registered name; default: that of the cache, or WinLossReward
+        obs_space: a registered name; default: that of the cache, or the built-in one
         steps: in all, those of an interrupted run included
         seed: of the initial weights and of the order of the data
-        resume: continue from the run's checkpoint, if there is one
+        resume: accepted and ignored; a run is always resumed
         log: log to Weights & Biases (WANDB_MODE=offline works)
     """
     check_run_name(run_name)
@@ -48,22 +50,23 @@ def train_command(
         check_seed(seed)
     if (data_dir is None) == (not cached):
         raise UserError("Pass either --data_dir or --cached.")
-    from metamon_ext.training.lite.train import train
+    from metamon_ext.training.lite.train import TrainConfig, train
 
-    train(
+    config = TrainConfig(
+        output_dir=save_dir / run_name,
         data_dir=data_dir,
-        run_dir=save_dir / run_name,
-        config=gin_config,
-        overrides=gin,
-        steps=steps,
-        seed=seed,
-        resume=resume,
-        log=log,
         cached=cached,
         cached_weights=cached_weights,
-        finetune_from=finetune_from,
+        gin_config=gin_config,
+        gin=gin,
+        steps=steps,
+        seed=seed,
         reward_function=reward_function,
+        obs_space=obs_space,
+        finetune_from=finetune_from,
+        log=log,
     )
+    train(config)
     return 0
 
 

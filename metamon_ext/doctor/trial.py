@@ -75,9 +75,10 @@ SMALL = ("train.batch_size = 2", "train.length = 8")
 
 def train_a_step(folder: Path) -> str:
     """Train the built-in learner for a step on that battle."""
-    from metamon_ext.training.lite.train import train
+    from metamon_ext.training.lite.train import TrainConfig, train
 
-    train(folder / "trajectories", folder / "run", steps=1, overrides=SMALL)
+    data, run = folder / "trajectories", folder / "run"
+    train(TrainConfig(data_dir=data, output_dir=run, steps=1, gin=SMALL))
     return "the built-in learner, on that battle"
 
 

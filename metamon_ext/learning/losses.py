@@ -42,19 +42,29 @@ def td_target(reward: Tensor, done: Tensor, next_value: Tensor, gammas: Tensor) 
 def discounted_returns(reward: Tensor, done: Tensor, gammas: Tensor) -> Tensor:
     """R_g(t) = r(t) + gamma_g (1 - d(t)) R_g(t + 1): the Monte-Carlo return of each decision.
 
+    All battles are summed at once, each from its last decision backwards, in float64. A pass over
+    the battles for each decision of the longest one takes no more memory than the result.
+
     Args:
-        reward, done: (N,), battles one after the other, the last one complete.
+        reward: (N,), battles one after the other.
+        done: (N,), 1 or true for the last decision of a battle.
         gammas: (G,).
+
+    Returns:
+        (N, G), float32.
     """
-    backwards = list(zip(reward.tolist(), done.tolist(), strict=True))[::-1]
-    columns = []
-    for gamma in gammas.tolist():
-        ahead, column = 0.0, []
-        for r, d in backwards:
-            ahead = r + gamma * (1 - d) * ahead
-            column.append(ahead)
-        columns.append(column[::-1])
-    return torch.tensor(columns).T.contiguous()
+    is_last = done.bool().clone()
+    is_last[-1:] = True
+    last = is_last.nonzero().flatten()
+    lengths, longest_first = torch.diff(last, prepend=last.new_tensor([-1])).sort(descending=True)
+    last = last[longest_first]
+    returns = torch.empty(len(reward), len(gammas))
+    ahead = torch.zeros(len(last), len(gammas), dtype=torch.float64)
+    for steps_back in range(int(lengths[:1].sum())):
+        rows = last[: int((lengths > steps_back).sum())] - steps_back
+        ahead = reward[rows].double().unsqueeze(-1) + gammas.double() * ahead[: len(rows)]
+        returns[rows] = ahead.float()
+    return returns
 
 
 def expected_value(log_probs: Tensor, q: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ types that hit and take everything at x1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from metamon_ext.spaces.universal import UniversalMove, UniversalPokemon
@@ -198,10 +200,9 @@ class Power(NamedTuple):
 NO_POWER = Power(0.0, 0.0, 0.0)
 MoveKey = tuple[str, str, str, int]
 """name, type, category, base power"""
-
-
-def move_key(move: UniversalMove) -> MoveKey:
-    return (move.name, move.move_type, move.category, move.base_power)
+move_key: Callable[[UniversalMove], MoveKey] = attrgetter(
+    "name", "move_type", "category", "base_power"
+)
 
 
 @lru_cache(maxsize=65536)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.errors import UserError
-from metamon_ext.spaces.reward_functions import REWARD_FUNCTIONS
+from metamon_ext.spaces.registry import REWARDS
 
 PARTS = (
     "model_gin_config",
@@ -97,7 +97,7 @@ def baselines() -> tuple[str, ...]:
 def reward_functions() -> tuple[str, ...]:
     """Metamon's reward functions and ours."""
     theirs = _registrations(_parse("interface.py"), "register_reward_function")
-    return (*theirs, *REWARD_FUNCTIONS)
+    return (*theirs, *REWARDS.names())
 
 
 @cache

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from metamon_ext.data.cache.arrays import Header
 from metamon_ext.data.trajectory import Trajectory, TrajectoryError
-from metamon_ext.errors import UserError
+from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.upstream.fast_battle import QuickState
 from metamon_ext.upstream.gin_files import find_training_file
 from metamon_ext.upstream.register import make_reward, register_spaces, registered_name
@@ -43,6 +43,8 @@ FEATURIZER = "metamon"
 NAMES = ("obs_space", "reward_function", "tokenizer", "action_space")
 ACTIONS, ILLEGAL, MISSING = "actions", "illegal_actions", "missing_action_mask"
 REWARDS, DONES = "rewards", "dones"
+RESERVED = frozenset((ACTIONS, ILLEGAL, MISSING, REWARDS, DONES))
+"""Columns of a row; a key of an observation of the same name gets another one."""
 
 
 class MetamonFeaturizer:
@@ -78,9 +80,14 @@ class MetamonFeaturizer:
         }
         space = observation_space.gym_space
         self.shapes = {key: (box.dtype, box.shape) for key, box in space.spaces.items()}
+        self._field = {key: f"obs_{key}" if key in RESERVED else key for key in self.shapes}
         self.num_actions = int(action_space.gym_space.n)
         fields: list[Any] = [
-            (key, _smallest(box) if np.issubdtype(box.dtype, np.integer) else box.dtype, box.shape)
+            (
+                self._field[key],
+                _smallest(box) if np.issubdtype(box.dtype, np.integer) else box.dtype,
+                box.shape,
+            )
             for key, box in space.spaces.items()
         ]
         fields += [
@@ -119,7 +126,8 @@ class MetamonFeaturizer:
             (action_space, interface.ALL_ACTION_SPACES),
         ):
             if name not in known:
-                raise UserError(f"no {name!r}: there are {', '.join(sorted(known))}")
+                hint = did_you_mean(name, known)
+                raise UserError(f"Unknown name {name!r}.{hint} Known: {', '.join(sorted(known))}.")
         return cls(
             TokenizedObservationSpace(
                 interface.get_observation_space(obs_space), get_tokenizer(tokenizer)
@@ -152,8 +160,9 @@ class MetamonFeaturizer:
                 if values.dtype != dtype or values.shape[1:] != shape:
                     found = f"{key} is {values.dtype} {values.shape[1:]}, not {dtype} {shape}"
                     raise TrajectoryError(path, "unobservable", found)
-                rows[key] = values
-                if rows[key].dtype != dtype and not np.array_equal(rows[key], values):
+                stored = rows[self._field[key]]
+                stored[:] = values
+                if stored.dtype != dtype and not np.array_equal(stored, values):
                     raise TrajectoryError(path, "unobservable", f"{key} is beyond the vocabulary")
             illegal = np.ones((len(rows), self.num_actions), dtype=bool)
             for i, legal in enumerate(content.legal):
@@ -184,7 +193,7 @@ class MetamonFeaturizer:
     def rl_data(self, rows: NDArray[np.void]) -> RLData:
         """What `MetamonAMAGODataset` makes of the trajectory that these rows are of."""
         obs = {
-            key: torch.from_numpy(rows[key].astype(dtype))
+            key: torch.from_numpy(rows[self._field[key]].astype(dtype))
             for key, (dtype, _) in self.shapes.items()
         }
         obs[MISSING] = torch.from_numpy(rows[MISSING].copy()).unsqueeze(-1)
@@ -308,8 +317,7 @@ def _smallest(box: Any) -> np.dtype[Any]:
 
 
 def _describe(thing: object) -> dict[str, Any]:
-    """What an object is and how it is set: its class, the text of it and of those above it, and
-    its attributes."""
+    """An object's class, the source of it and of its bases, and its attributes."""
     kinds = [kind for kind in type(thing).__mro__ if kind.__module__ not in ("builtins", "abc")]
     source = "".join(map(_source, kinds))
     return {
@@ -326,6 +334,8 @@ def _setting(value: object) -> Any:
         return sorted(map(str, value))
     if isinstance(value, list | tuple):
         return [_setting(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _setting(item) for key, item in value.items()}
     return _describe(value)
 
 

@@ -1,4 +1,4 @@
-"""Metamon's observation spaces with our numbers in them."""
+"""Our observation spaces as Metamon's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from metamon.interface import ExpandedObservationSpace, UniversalState
+from metamon.interface import ExpandedObservationSpace, ObservationSpace, UniversalState
 
+from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.matchup_numbers import MATCHUP_NUMBERS, MatchupNumbers
+from metamon_ext.spaces.registry import make_observation_space
 
 
 class ExpandedMatchupObservationSpace(ExpandedObservationSpace):
@@ -38,3 +40,32 @@ class ExpandedMatchupObservationSpace(ExpandedObservationSpace):
         obs = super().state_to_obs(state)
         obs["numbers"] = np.concatenate([obs["numbers"], self._matchup(state)])
         return obs
+
+
+class RegisteredObservationSpace(ObservationSpace):
+    """An observation space of our registry, like `MatchupObservationSpace`.
+
+        {"state": float32 (state_dim,), "actions": float32 (13, action_dim)}
+
+    It has no text, so its encoder must be one without tokens, like AMAGO's `FFTstepEncoder`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.space = make_observation_space(name)
+
+    def reset(self) -> None:
+        self.space.reset()
+
+    @property
+    def gym_space(self) -> gym.spaces.Dict:
+        shapes = {"state": (self.space.state_dim,), "actions": (NUM_ACTIONS, self.space.action_dim)}
+        return gym.spaces.Dict(
+            {
+                key: gym.spaces.Box(low=-np.inf, high=np.inf, shape=shape, dtype=np.float32)
+                for key, shape in shapes.items()
+            }
+        )
+
+    def state_to_obs(self, state: UniversalState) -> dict[str, Any]:
+        return dict(self.space(state))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from metamon import interface
 
 from metamon_ext.errors import UserError
-from metamon_ext.spaces.reward_functions import REWARD_FUNCTIONS
+from metamon_ext.spaces.registry import OBSERVATION_SPACES, REWARDS
 from metamon_ext.upstream.gin_files import only_bindings_of
-from metamon_ext.upstream.observations import ExpandedMatchupObservationSpace
+from metamon_ext.upstream.observations import (
+    ExpandedMatchupObservationSpace,
+    RegisteredObservationSpace,
+)
 
 
 def register() -> None:
@@ -28,12 +32,17 @@ def register() -> None:
 
 def register_spaces() -> None:
     """Our rewards and observation spaces alone."""
-    _add(REWARD_FUNCTIONS, interface.ALL_REWARD_FUNCTIONS, interface.register_reward_function)
-    _add(
-        {ExpandedMatchupObservationSpace.__name__: ExpandedMatchupObservationSpace},
-        interface.ALL_OBSERVATION_SPACES,
-        interface.register_observation_space,
-    )
+    for name in REWARDS.names():
+        _add(name, REWARDS.find(name), interface.ALL_REWARD_FUNCTIONS)
+    spaces: dict[str, Any] = {name: _space(name) for name in OBSERVATION_SPACES.names()}
+    spaces[ExpandedMatchupObservationSpace.__name__] = ExpandedMatchupObservationSpace
+    for name, space in spaces.items():
+        _add(name, space, interface.ALL_OBSERVATION_SPACES)
+
+
+@cache
+def _space(name: str) -> Callable[[], RegisteredObservationSpace]:
+    return partial(RegisteredObservationSpace, name)
 
 
 def make_reward(name: str, gin_file: str | Path) -> interface.RewardFunction:
@@ -47,19 +56,20 @@ def make_reward(name: str, gin_file: str | Path) -> interface.RewardFunction:
         return interface.get_reward_function(name)
 
 
+def metamon_reward(name: str) -> Callable[[], interface.RewardFunction]:
+    """The class of one of Metamon's own reward functions."""
+    found: Callable[[], interface.RewardFunction] = interface.ALL_REWARD_FUNCTIONS[name]
+    return found
+
+
 def registered_name(registry: dict[str, type], thing: object) -> str:
     """The name that Metamon has for the class of `thing`; the class's own where it has none."""
+    if isinstance(thing, RegisteredObservationSpace):
+        return thing.name
     names = (name for name, known in registry.items() if known is type(thing))
     return next(names, type(thing).__name__)
 
 
-def _add(
-    classes: Mapping[str, type],
-    registry: dict[str, type],
-    decorator: Callable[[str], Callable[..., Any]],
-) -> None:
-    for name, ours in classes.items():
-        if registry.get(name, ours) is not ours:
-            raise UserError(f"Metamon has a {name} of its own: {registry[name]}")
-        if name not in registry:
-            decorator(name)(ours)
+def _add(name: str, ours: Any, registry: dict[str, Any]) -> None:
+    if registry.setdefault(name, ours) is not ours:
+        raise UserError(f"Metamon has a {name} of its own: {registry[name]}")

@@ -132,17 +132,17 @@ class Quickstart:
 
     def finetune(self, student: str) -> None:
         """Train one of the `STUDENTS`."""
-        from metamon_ext.training.lite.train import train
+        from metamon_ext.training.lite.train import TrainConfig, train
 
-        train(
+        config = TrainConfig(
             data_dir=self.data,
-            run_dir=self.run_dir(student),
-            config=student,
-            overrides=self.settings["gin"],
+            output_dir=self.run_dir(student),
+            gin_config=student,
+            gin=self.settings["gin"],
             steps=self.settings["steps"],
             seed=self.seed,
-            resume=True,
         )
+        train(config)
 
     def run_dir(self, student: str) -> Path:
         """The folder of a student's training run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gin
@@ -15,7 +16,7 @@ from metamon_ext.errors import UserError
 from metamon_ext.files import to_json
 from metamon_ext.settings import check_seed
 from metamon_ext.training.lite.checkpoint import load_checkpoint
-from metamon_ext.training.lite.train import TrainSettings, train
+from metamon_ext.training.lite.train import TrainConfig, TrainSettings, train
 from tests.support.flags import settings_of
 from tests.training.lite.test_train import DATA, SMALL, assert_same_state
 
@@ -121,9 +122,10 @@ def test_a_seed_of_128_bits_lasts_to_the_end_of_every_command(
 def test_training_takes_large_seeds_and_leaves_small_ones_as_they_are(tmp_path: Path) -> None:
     try:
         for name, seed in (("a", HUGE), ("again", HUGE), ("b", HUGE + 1)):
-            train(DATA, tmp_path / name, overrides=SMALL, steps=1, seed=seed)
-        train(DATA, tmp_path / "a", overrides=SMALL, steps=2, seed=HUGE, resume=True)
-        train(DATA, tmp_path / "again", overrides=SMALL, steps=2, seed=HUGE, resume=True)
+            config = TrainConfig(data_dir=DATA, output_dir=tmp_path / name, gin=SMALL, seed=seed)
+            train(replace(config, steps=1))
+        for name in ("a", "again"):
+            train(replace(config, output_dir=tmp_path / name, steps=2, seed=HUGE))
     finally:
         gin.clear_config()
     assert_same_state(tmp_path / "a", tmp_path / "again")

@@ -68,6 +68,24 @@ def test_returns_sum_the_discounted_rewards_of_one_battle(battles: list[list[flo
     torch.testing.assert_close(returns, torch.tensor(expected), atol=1e-4, rtol=1e-4)
 
 
+@given(st.lists(REWARDS, max_size=6), st.booleans())
+def test_returns_are_those_of_a_plain_loop_bit_for_bit(
+    battles: list[list[float]], last_is_cut_off: bool
+) -> None:
+    reward = torch.tensor([r for battle in battles for r in battle])
+    done = torch.tensor([i == len(b) - 1 for b in battles for i in range(len(b))], dtype=torch.bool)
+    done[-1:] &= not last_is_cut_off
+    before = done.clone()
+    expected = torch.zeros(len(reward), len(GAMMAS))
+    for column, gamma in enumerate(GAMMAS.tolist()):
+        ahead = 0.0
+        for t in reversed(range(len(reward))):
+            ahead = float(reward[t]) + gamma * (not done[t]) * ahead
+            expected[t, column] = ahead
+    assert torch.equal(discounted_returns(reward, done, GAMMAS), expected)
+    assert torch.equal(done, before)
+
+
 def test_the_value_is_what_the_policy_expects_of_its_actions() -> None:
     log_probs = torch.tensor([[[0.25, 0.75]]]).log()
     q = torch.tensor([[[[4.0, 0.0], [0.0, 4.0]]]])  # (B, L, A, G)

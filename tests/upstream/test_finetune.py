@@ -16,7 +16,7 @@ from metamon import interface
 from metamon.rl.pretrained import LocalPretrainedModel, Minikazam, PretrainedModel
 
 from metamon_ext.data.trajectory import read_trajectory
-from metamon_ext.spaces.reward_functions import REWARD_FUNCTIONS
+from metamon_ext.spaces.registry import REWARDS
 from metamon_ext.spaces.universal import UniversalState
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.finetune import make_experiment
@@ -142,7 +142,7 @@ def test_our_finetuning_says_and_records_what_it_trains(workplace: Path, here: P
     assert has_learned(base_weights(workplace), new)
 
 
-@pytest.mark.parametrize("name", [*REWARD_FUNCTIONS, "BinaryReward", None])
+@pytest.mark.parametrize("name", [*REWARDS.names(), "BinaryReward", None])
 def test_the_reward_that_is_asked_for_reaches_the_training_data(
     workplace: Path, here: Path, name: str | None
 ) -> None:
@@ -241,7 +241,7 @@ def test_a_reward_function_that_will_not_be_trained_on_is_warned_of(workplace: P
     arguments = ["--reward_function", "WinLossReward", "--help"]
     answer = run(workplace, *CLI, "run", "-m", module, *arguments)
     assert answer.returncode == 0, answer.stderr
-    assert all(name in answer.stdout for name in REWARD_FUNCTIONS)
+    assert all(name in answer.stdout for name in REWARDS.names())
     assert "metamon-ext finetune trains on yours" in answer.stderr
     assert "trains on yours" not in run(workplace, *CLI, "run", "-m", module, "-h").stderr
 
@@ -249,8 +249,9 @@ def test_a_reward_function_that_will_not_be_trained_on_is_warned_of(workplace: P
 def test_registering_twice_does_no_harm() -> None:
     register()
     register()
-    assert set(REWARD_FUNCTIONS) <= set(interface.get_reward_function_names())
-    assert "ExpandedMatchupObservationSpace" in interface.get_observation_space_names()
+    assert set(REWARDS.names()) <= set(interface.get_reward_function_names())
+    spaces = {"ExpandedMatchupObservationSpace", "MatchupObservationSpace"}
+    assert spaces <= set(interface.get_observation_space_names())
 
 
 def test_the_record_is_json_that_people_can_read(finetune: Callable[..., int]) -> None:

@@ -1,114 +1,150 @@
-"""Trajectory files as finished arrays in memory, sampled as slices."""
+"""Recorded decisions for training, in memory or memory-mapped, sampled as slices of battles."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamon_ext.data.trajectory import Trajectory, read_trajectory, trajectory_files
+from metamon_ext.data.cache.arrays import Cache
+from metamon_ext.data.cache.filter import split_name
+from metamon_ext.data.cache.source import open_cache
+from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
-from metamon_ext.spaces.actions import NUM_ACTIONS, maybe_legal_actions
-from metamon_ext.spaces.observations import MatchupObservationSpace
-from metamon_ext.spaces.reward_functions import Reward
-from metamon_ext.spaces.rewards import WinLossReward
-from metamon_ext.spaces.universal import UniversalState
+from metamon_ext.spaces.actions import NUM_ACTIONS
+from metamon_ext.training.lite.featurizer import Decisions, LiteFeaturizer
 from metamon_ext.walk import print_notes
 
 
-@dataclass
-class Decisions:
-    """N decisions, battle after battle, a row each; or slices of them, with (B, L) in front.
+class Dataset:
+    """N decisions, battle after battle, of one or several sources.
 
-    state: (N, state_dim) and actions: (N, 13, action_dim), float16 to halve the memory.
-    legal: (N, 13), bool. The last actions are left out where no battle ever offered them.
-    action: (N,), int64, -1 where it is missing.
-    reward: (N,), float32, for what followed.
-    start, done: (N,), bool, true for a battle's first and last decision.
+    Actions that no battle offers at the end of the 13 are left out: 9 are left where nothing
+    terastallizes.
+
+    Args:
+        sources: rows of `LiteFeaturizer`, in memory or of a cache.
+        weights: how often each source is drawn from; by default as often as it has decisions.
+
+    Attributes:
+        reward, done: (N,), of all decisions.
+
+    Raises UserError for weights that do not fit the sources.
     """
 
-    state: Tensor
-    actions: Tensor
-    legal: Tensor
-    action: Tensor
-    reward: Tensor
-    start: Tensor
-    done: Tensor
+    def __init__(
+        self,
+        sources: Sequence[NDArray[np.void] | CacheRows],
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self._sources = sources
+        sizes = [len(source) for source in sources]
+        self._weights = torch.tensor(sizes if weights is None else weights, dtype=torch.float64)
+        fit = (self._weights >= 0).all() and 0 < self._weights.sum() < float("inf")
+        if len(self._weights) != len(sizes) or not fit:
+            raise UserError(f"{len(sizes)} caches and weights {weights}: one each, not negative")
+        self._sizes = torch.tensor(sizes)
+        self._ends = self._sizes.cumsum(0)
+        legal = np.zeros(2, np.uint8)
+        for source in sources:
+            legal |= np.bitwise_or.reduce(source["legal"], axis=0)
+        self._used = int(np.flatnonzero(np.unpackbits(legal, count=NUM_ACTIONS)).max()) + 1
+        self.reward = torch.from_numpy(np.concatenate([source["reward"] for source in sources]))
+        self.done = torch.from_numpy(np.concatenate([source["done"] for source in sources]))
 
     def __len__(self) -> int:
-        return len(self.action)
+        return int(self._ends[-1])
 
     def take(self, indices: Tensor) -> Decisions:
-        """The decisions of these indices, as float32."""
-        columns = (getattr(self, field.name)[indices] for field in fields(self))
-        return Decisions(*(c.float() if c.dtype == torch.float16 else c for c in columns))
+        """The decisions of these indices, of any shape."""
+        if len(self._sources) == 1:
+            return Decisions.of_rows(self._sources[0][indices.numpy()], self._used)
+        owner = torch.searchsorted(self._ends, indices, right=True)
+        rows = np.empty(indices.shape, self._sources[0].dtype)
+        for number, source in enumerate(self._sources):
+            here = owner == number
+            first = self._ends[number] - len(source)
+            rows[here.numpy()] = source[(indices[here] - first).numpy()]
+        return Decisions.of_rows(rows, self._used)
 
     def slices(self, batch_size: int, length: int, generator: torch.Generator) -> Tensor:
-        """Indices (batch_size, length) of decisions in a row, from anywhere."""
-        return random_slices(len(self), batch_size, length, generator)
+        """Indices (batch_size, length), each row consecutive decisions of one source.
+
+        A slice may start anywhere. It continues into the next battle, and from a source's last
+        battle into its first: nothing is padded, every decision of a source is drawn equally often.
+        `start` and `done` mark where a battle ends and memory must be cleared.
+        """
+        if len(self._sources) == 1:
+            first = torch.randint(len(self), (batch_size, 1), generator=generator)
+            return (first + torch.arange(length)) % len(self)
+        source = self._weights.multinomial(batch_size, replacement=True, generator=generator)
+        size = self._sizes[source].unsqueeze(1)
+        first = torch.rand(batch_size, 1, generator=generator, dtype=torch.float64) * size
+        return self._ends[source].unsqueeze(1) - size + (first.long() + torch.arange(length)) % size
 
 
-def random_slices(n: int, batch_size: int, length: int, generator: torch.Generator) -> Tensor:
-    """Indices (batch_size, length) below n, each row consecutive.
+class CacheRows:
+    """The rows of some trajectories of a cache, indexed as if they were one array."""
 
-    A slice runs on into the next battle, and from the last battle into the first: nothing is
-    padded, every decision is drawn equally often. `start` and `done` say where to forget.
-    """
-    first = torch.randint(n, (batch_size, 1), generator=generator)
-    return (first + torch.arange(length)) % n
+    def __init__(self, cache: Cache, chosen: NDArray[np.int64]) -> None:
+        self._cache = cache
+        self._starts = cache.starts[chosen]
+        self._before = np.zeros(len(chosen) + 1, dtype=np.int64)
+        np.cumsum(cache.index["rows"][chosen], out=self._before[1:])
+        self.dtype = cache.rows.dtype
+
+    def __len__(self) -> int:
+        return int(self._before[-1])
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """The rows of integer indices, or a column of all rows by its name."""
+        if isinstance(key, str):
+            return self._cache.rows[key][self._rows(np.arange(len(self)))]
+        return self._cache.rows[self._rows(key)]
+
+    def _rows(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        battle = np.searchsorted(self._before, indices, side="right") - 1
+        return self._starts[battle] + indices - self._before[battle]
 
 
-def load_decisions(root: Path, reward: Reward | None = None) -> Decisions:
-    """Read every trajectory below `root`.
+def load_folder(root: Path, featurizer: LiteFeaturizer | None = None) -> Dataset:
+    """Read every trajectory below a folder.
 
-    Raises UserError where there are none, or one is damaged: filtering comes before training.
+    Raises UserError if there are none, or if one is damaged: filter before training.
     """
     found = trajectory_files(root)
     files = list(found)
     print_notes(found.notes)
     if not files:
-        fix = "`metamon-ext play --save_trajectories_to` writes some"
-        raise UserError(f"{root}: no trajectories (*.json.lz4); {fix}")
-    reward = reward or WinLossReward()
-    battles = [battle_arrays(path, read_trajectory(path), reward) for path in files]
-    columns = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*battles, strict=True)]
-    decisions = Decisions(*columns)
-    used = int(decisions.legal.any(0).nonzero().max()) + 1  # 9 where nothing terastallizes
-    decisions.actions = decisions.actions[:, :used].contiguous()
-    decisions.legal = decisions.legal[:, :used]
-    return decisions
-
-
-def battle_arrays(
-    path: Path, trajectory: Trajectory, reward: Reward
-) -> tuple[NDArray[np.generic], ...]:
-    """The arrays of one file, in the order of the fields of `Decisions`."""
-    try:
-        states = [UniversalState.from_dict(state) for state in trajectory.states]
-    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path}: not a universal state ({error}); `metamon-ext filter` first"
-        ) from None
-    n = trajectory.decisions
-    space = MatchupObservationSpace()
-    observations = [space(state) for state in states[:n]]
-    action = np.array(trajectory.actions[:n], dtype=np.int64)
-    legal = np.zeros((n, NUM_ACTIONS), dtype=bool)
-    for row, state, taken in zip(legal, states, action, strict=False):
-        row[maybe_legal_actions(state)] = True
-        if taken >= 0:
-            row[taken] = True  # whatever the state says, the game took it
-    return (
-        np.array([one["state"] for one in observations], dtype=np.float16),
-        np.array([one["actions"] for one in observations], dtype=np.float16),
-        legal,
-        action,
-        np.array([reward(*pair) for pair in pairwise(states)], np.float32),
-        np.arange(n) == 0,
-        np.arange(n) == n - 1,
-    )
+            f"{root}: no trajectories (*.json.lz4). Record some with "
+            "metamon-ext play --save_trajectories_to."
+        )
+    featurizer = featurizer or LiteFeaturizer()
+    return Dataset([np.concatenate([featurizer.rows(p, read_trajectory(p)) for p in files])])
+
+
+def load_caches(
+    names: Sequence[str], weights: Sequence[float] | None, featurizer: LiteFeaturizer
+) -> Dataset:
+    """Map caches into memory. One cache without a filter gives the batches of its folder.
+
+    Args:
+        names: folders of caches, each with a filter after a question mark if wanted: see
+            `CacheFilter`.
+        weights: how often each is drawn from; by default as often as it has decisions.
+        featurizer: the learner's, which must be that of the caches.
+
+    Raises UserError for a cache that does not fit the featurizer or its source.
+    """
+    sources = []
+    for name in names:
+        folder, wanted = split_name(name)
+        cache = open_cache(folder, featurizer)
+        sources.append(CacheRows(cache, wanted.select(cache)))
+    return Dataset(sources, weights)

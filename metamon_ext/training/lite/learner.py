@@ -6,7 +6,7 @@
     L_actor  = -mean w(A_g) log pi(a|s)
 
 pi', Q' are the target networks and R_g the return that followed in the recorded battle. With w = 1
-and no critic loss the same code is behaviour cloning.
+and no critic loss the same code is behavior cloning.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from metamon_ext.learning.losses import (
     td_target,
     weighted_regression_loss,
 )
-from metamon_ext.training.lite.dataset import Decisions
+from metamon_ext.training.lite.featurizer import OBS_SPACE, Decisions
 from metamon_ext.training.lite.model import LiteModel
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 
 
 @gin.configurable(module="metamon_ext")
@@ -47,6 +47,7 @@ class Learner:
         learning_rate, weight_decay: of AdamW.
         warmup_steps: the learning rate rises linearly over these and stays.
         max_grad_norm: the gradient is scaled down to this norm.
+        obs_space: the registered name of the observation space.
     """
 
     _PARTS = ("model", "target", "optimizer", "schedule")
@@ -62,6 +63,7 @@ class Learner:
         weight_decay: float = 1e-2,
         warmup_steps: int = 100,
         max_grad_norm: float = 1.0,
+        obs_space: str = OBS_SPACE,
     ) -> None:
         if not gammas or not all(0 <= gamma <= 1 for gamma in gammas):
             raise ValueError(f"gammas are discounts in [0, 1], at least one, not {gammas!r}")
@@ -71,7 +73,7 @@ class Learner:
         self.monte_carlo_weight = monte_carlo_weight
         self.target_rate = target_rate
         self.max_grad_norm = max_grad_norm
-        self.model = LiteModel(gammas=len(gammas))
+        self.model = LiteModel(gammas=len(gammas), obs_space=obs_space)
         self.target = copy.deepcopy(self.model.heads).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=learning_rate, weight_decay=weight_decay
@@ -80,8 +82,8 @@ class Learner:
             self.optimizer, lambda step: min(1.0, (step + 1) / max(warmup_steps, 1))
         )
 
-    def losses(self, batch: Decisions, returns: Tensor) -> tuple[Tensor, Tensor | None, Figures]:
-        """L_actor, L_critic (None where no critic is learned) and figures for the log.
+    def losses(self, batch: Decisions, returns: Tensor) -> tuple[Tensor, Tensor | None, Metrics]:
+        """L_actor, L_critic (None where no critic is learned) and metrics for the log.
 
         Args:
             batch: slices (B, L + 1); the last decision only serves as s' of the one before.
@@ -94,7 +96,7 @@ class Learner:
         taken = action.clamp(min=0).unsqueeze(-1)
         log_prob = log_probs[:, :-1].gather(-1, taken).squeeze(-1)
         best = log_probs[:, :-1].argmax(-1) == action
-        figures = {
+        metrics = {
             "accuracy": masked_mean(best.float(), known).item(),
             "cross_entropy": masked_mean(-log_prob.detach(), known).item(),
         }
@@ -109,12 +111,12 @@ class Learner:
                 advantage = q_taken - expected_value(log_probs, q)[:, :-1]
             each = known.unsqueeze(-1)
             critic_loss = masked_mean((q_taken - y).square(), each)
-            figures["critic_loss"] = critic_loss.item()
-            figures["positive_advantage"] = masked_mean((advantage > 0).float(), each).item()
-            figures["q_mean"] = masked_mean(q_taken.detach(), each).item()
+            metrics["critic_loss"] = critic_loss.item()
+            metrics["positive_advantage"] = masked_mean((advantage > 0).float(), each).item()
+            metrics["q_mean"] = masked_mean(q_taken.detach(), each).item()
         weight = self.filter_func(advantage.unsqueeze(-1)).squeeze(-1)
         actor_loss = weighted_regression_loss(log_prob, weight, known)
-        return actor_loss, critic_loss, {"actor_loss": actor_loss.item()} | figures
+        return actor_loss, critic_loss, {"actor_loss": actor_loss.item()} | metrics
 
     def _target(self, batch: Decisions, x: Tensor, h: Tensor, e: Tensor, returns: Tensor) -> Tensor:
         """y_g, (B, L, G)."""
@@ -125,9 +127,9 @@ class Learner:
         bootstrapped = td_target(batch.reward[:, :-1], done, next_value, self.gammas)
         return torch.lerp(bootstrapped, returns, self.monte_carlo_weight)
 
-    def update(self, batch: Decisions, returns: Tensor) -> Figures:
+    def update(self, batch: Decisions, returns: Tensor) -> Metrics:
         """One step of gradient descent."""
-        loss, critic_loss, figures = self.losses(batch, returns)
+        loss, critic_loss, metrics = self.losses(batch, returns)
         if critic_loss is not None:
             loss = loss + self.critic_weight * critic_loss
         self.optimizer.zero_grad()
@@ -142,7 +144,7 @@ class Learner:
                 self.target.parameters(), self.model.heads.parameters(), strict=True
             ):
                 slow.lerp_(fast, self.target_rate)
-        return figures | {"grad_norm": grad_norm, "lr": lr}
+        return metrics | {"grad_norm": grad_norm, "lr": lr}
 
     def state_dict(self) -> dict[str, Any]:
         """All that `update` changes."""
@@ -154,6 +156,6 @@ class Learner:
         self.target.load_state_dict(self.model.heads.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state_dict` was called."""
+        """Restore what `state_dict` gave."""
         for part in self._PARTS:
             getattr(self, part).load_state_dict(state[part])

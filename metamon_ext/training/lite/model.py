@@ -15,12 +15,15 @@ was not separated from chance (59.8 +- 3.9 % against 56.9 +- 3.8 % with memory),
 
 from __future__ import annotations
 
+from typing import Any
+
 import gin
 import torch
 from torch import Tensor, nn
 
 from metamon_ext.learning.losses import mask_logits
-from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.spaces.registry import make_observation_space
+from metamon_ext.training.lite.featurizer import OBS_SPACE
 
 
 class ActionHead(nn.Module):
@@ -64,19 +67,26 @@ class LiteModel(nn.Module):
         action_dim: width of e_i.
         context_dim: width of x_t and h_t.
         hidden_dim: width inside actor and critics.
+        obs_space: the registered name of the observation space.
     """
 
     def __init__(
-        self, gammas: int, action_dim: int = 64, context_dim: int = 128, hidden_dim: int = 64
+        self,
+        gammas: int,
+        action_dim: int = 64,
+        context_dim: int = 128,
+        hidden_dim: int = 64,
+        obs_space: str = OBS_SPACE,
     ) -> None:
         super().__init__()
-        self.sizes = {
+        self.sizes: dict[str, Any] = {
             "gammas": gammas,
             "action_dim": action_dim,
             "context_dim": context_dim,
             "hidden_dim": hidden_dim,
+            "obs_space": obs_space,
         }
-        space = MatchupObservationSpace
+        self.space = space = make_observation_space(obs_space)
         self.action_encoder = nn.Sequential(
             nn.Linear(space.action_dim, action_dim), nn.ReLU(), nn.Linear(action_dim, action_dim)
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metamon_ext.arena.policy import CHUNK, in_chunks
 from metamon_ext.spaces.actions import NUM_ACTIONS
-from metamon_ext.spaces.observations import MatchupObservationSpace
+from metamon_ext.spaces.registry import make_observation_space
 from metamon_ext.spaces.universal import UniversalState
 from metamon_ext.training.lite.checkpoint import checkpoint_file, load_model
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class _Memory:
     """What is kept of one battle: the observation space's memory and the network's."""
 
-    def __init__(self, context_dim: int) -> None:
-        self.space = MatchupObservationSpace()
+    def __init__(self, context_dim: int, obs_space: str) -> None:
+        self.space = make_observation_space(obs_space)
         self.before = torch.zeros(context_dim)  # h before and after the latest decision
         self.after = self.before
         self.state: UniversalState | None = None
@@ -60,7 +60,9 @@ class LitePolicy:
         return checkpoint_file(Path(checkpoint))
 
     def begin(self, battle_id: str) -> None:
-        self._memories[battle_id] = _Memory(self._model.sizes["context_dim"])
+        self._memories[battle_id] = _Memory(
+            self._model.sizes["context_dim"], self._model.sizes["obs_space"]
+        )
 
     def end(self, battle_id: str) -> None:
         self._memories.pop(battle_id, None)
@@ -71,8 +73,8 @@ class LitePolicy:
     def _log_probs(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
         """log pi in up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""
         model = self._model
-        state = np.zeros((CHUNK, MatchupObservationSpace.state_dim), np.float32)
-        actions = np.zeros((CHUNK, NUM_ACTIONS, MatchupObservationSpace.action_dim), np.float32)
+        state = np.zeros((CHUNK, model.space.state_dim), np.float32)
+        actions = np.zeros((CHUNK, NUM_ACTIONS, model.space.action_dim), np.float32)
         legal = np.zeros((CHUNK, NUM_ACTIONS), bool)
         h = torch.zeros(CHUNK, model.sizes["context_dim"])
         memories = [self._memories[decision.battle_id] for decision in decisions]

@@ -1,7 +1,7 @@
-"""Training from recorded battles: the loop, and how it goes on after an interruption.
+"""Offline training of the built-in learner, resumable.
 
-A run is the folder `{save_dir}/{run_name}/` with `checkpoint.pt`, `training_log.csv` (one row a
-step) and `config.gin` (every setting that took part; a gin file that trains the same again).
+A run is a folder with `checkpoint.pt`, `training_log.csv` (a row for each step) and `config.gin`
+(every setting that took part; a gin file that trains the same again).
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import operator
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gin
 import torch
 
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import derive
-from metamon_ext.errors import RunStopped, UserError, in_one_line
+from metamon_ext.data.cache.arrays import HEADER
+from metamon_ext.data.cache.filter import split_name
+from metamon_ext.errors import RunStopped, UserError, first_few, in_one_line
 from metamon_ext.files import atomic_write, lock_folder
 from metamon_ext.learning.losses import discounted_returns
 from metamon_ext.settings import check_seed
-from metamon_ext.spaces.reward_functions import make_reward
 from metamon_ext.training.lite.checkpoint import (
     CHECKPOINT,
     load_checkpoint,
@@ -30,24 +32,61 @@ from metamon_ext.training.lite.checkpoint import (
     weights_of,
 )
 from metamon_ext.training.lite.config import read_gin_config
-from metamon_ext.training.lite.dataset import Decisions, load_decisions
-from metamon_ext.training.lite.featurizer import CachedDecisions
+from metamon_ext.training.lite.dataset import Dataset, load_caches, load_folder
+from metamon_ext.training.lite.featurizer import OBS_SPACE, REWARD_FUNCTION, LiteFeaturizer
 from metamon_ext.training.lite.learner import Learner
+from metamon_ext.training.lite.policy import LitePolicy
 from metamon_ext.training.lite.training_log import TrainingLog
 
 CONFIG = "config.gin"
-Data = Decisions | CachedDecisions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A run of the built-in learner.
+
+    Attributes:
+        output_dir: the run's folder; a run in it is resumed.
+        data_dir: a folder of filtered trajectories.
+        cached: caches in the place of `data_dir`, each with a filter after a question mark if
+            wanted.
+        cached_weights: how often each cache is drawn from; by default as often as it has decisions.
+        gin_config: a gin file, or the name of one in gin_configs/lite.
+        gin: bindings that replace those of the file, like "Learner.gammas = (0.99,)".
+        steps: in all, those before an interruption included; None: as the gin file says.
+        seed: of the initial weights and of the order of the data; None: as the gin file says.
+        reward_function: a registered name; None: that of the cache, or as the gin file says.
+        obs_space: a registered name; None: that of the cache, or as the gin file says.
+        finetune_from: the run or checkpoint whose weights a new run starts from.
+        log: also log to Weights & Biases (WANDB_MODE=offline works).
+    """
+
+    output_dir: Path = Path("runs/lite")
+    data_dir: Path | None = None
+    cached: Sequence[str] = ()
+    cached_weights: Sequence[float] | None = None
+    gin_config: str = "binary_advantage"
+    gin: Sequence[str] = ()
+    steps: int | None = None
+    seed: int | None = None
+    reward_function: str | None = None
+    obs_space: str | None = None
+    finetune_from: Path | None = None
+    log: bool = False
 
 
 @gin.configurable("train", module="metamon_ext")
 @dataclass
 class TrainSettings:
-    """How long, on how much at once, from which seed, and for which reward.
+    """What a gin file sets under `train`.
 
-    `steps` counts those before a resumption; a step learns from `batch_size` slices of `length`
-    decisions. `seed` is that of the initial weights and of the order of the data. There is a
-    checkpoint every `checkpoint_every` steps and after the last. `reward_function` is one of
-    `REWARD_FUNCTIONS`; caches must have been built with the same one.
+    Attributes:
+        steps: gradient updates in all.
+        batch_size: slices for an update.
+        length: decisions of a slice.
+        seed: of the initial weights and of the order of the data.
+        checkpoint_every: steps between checkpoints; the last step always has one.
+        reward_function, obs_space: registered names.
     """
 
     steps: int = 2000
@@ -55,7 +94,8 @@ class TrainSettings:
     length: int = 32
     seed: int = 0
     checkpoint_every: int = 500
-    reward_function: str = "WinLossReward"
+    reward_function: str = REWARD_FUNCTION
+    obs_space: str = OBS_SPACE
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "length", "checkpoint_every"):
@@ -70,110 +110,175 @@ class TrainSettings:
         return self.seed if self.seed < 2**64 else derive(self.seed)
 
 
-def train(
-    data_dir: Path | None,
-    run_dir: Path,
-    config: str = "binary_advantage",
-    overrides: Sequence[str] = (),
-    steps: int | None = None,
-    seed: int | None = None,
-    resume: bool = False,
-    log: bool = False,
-    cached: Sequence[str] = (),
-    cached_weights: Sequence[float] | None = None,
-    finetune_from: Path | None = None,
-    reward_function: str | None = None,
-) -> None:
-    """Train on the trajectories of a folder until the run has made all its steps.
+class LiteTrainer:
+    """The built-in learner as a `Trainer`. It keeps one checkpoint, the latest."""
 
-    Args:
-        data_dir: a folder of filtered trajectory files.
-        run_dir: where the run lies; the folder's name is the run's.
-        config: a gin file, or the name of one of gin_configs/lite.
-        overrides: gin bindings that go before those of the file, like "Learner.gammas = (0.99,)".
-        steps, seed, reward_function: instead of those in the config.
-        resume: go on from the run's checkpoint, if there is one.
-        log: log to Weights & Biases as well (WANDB_MODE=offline works).
-        finetune_from: another run, or its checkpoint, whose weights are the first ones.
-        cached, cached_weights: caches instead of the folder, as `CachedDecisions` takes them.
+    def train(
+        self,
+        dataset: str | Path,
+        start: PolicyRef | None,
+        config: TrainConfig | None,
+        output_dir: Path,
+    ) -> list[PolicyRef]:
+        """Train on a folder of trajectories or a cache: see `Trainer`."""
+        if start is not None and start.factory is not LitePolicy:
+            raise UserError(
+                f"The built-in learner cannot start from {start.name!r}. Name one of its runs."
+            )
+        is_cache = (split_name(str(dataset))[0] / HEADER).is_file()
+        config = replace(
+            config or TrainConfig(),
+            output_dir=output_dir,
+            data_dir=None if is_cache else Path(dataset),
+            cached=[str(dataset)] if is_cache else (),
+            finetune_from=None if start is None else start.weights,
+        )
+        return [train(config)]
 
-    Raises UserError for settings, data or a folder that cannot be used.
+
+def train(config: TrainConfig) -> PolicyRef:
+    """Train until the run has made all its steps, resuming it from its checkpoint if there is one.
+
+    Returns:
+        The policy of the run's checkpoint.
+
+    Raises:
+        UserError: settings, data or a folder that cannot be used.
+        RunStopped: a file of the run cannot be written.
     """
     torch.set_num_threads(1)  # the matrices are small: a second core serves a second run better
-    read_gin_config(config, overrides)
-    if seed is not None:
-        gin.bind_parameter("train.seed", seed)
-    if reward_function is not None:
-        gin.bind_parameter("train.reward_function", reward_function)
-    bindings = gin.config_str()
-    if steps is not None:
-        gin.bind_parameter("train.steps", steps)
+    run_dir = config.output_dir
+    bindings = _bind(config)
     try:
         settings = TrainSettings()
         torch.manual_seed(settings.torch_seed)
-        learner, reward = Learner(), make_reward(settings.reward_function)
+        learner = Learner(obs_space=settings.obs_space)
+        featurizer = _featurizer(config, settings)
     except (TypeError, ValueError) as error:
         raise UserError(f"gin: {' '.join(str(error).split())}") from None
     with lock_folder(run_dir):
-        order = torch.Generator().manual_seed(settings.torch_seed)
-        made = 0
+        data_rng = torch.Generator().manual_seed(settings.torch_seed)
+        step = 0
         if (run_dir / CHECKPOINT).exists():
-            if not resume:
-                raise UserError(f"{run_dir}: there is a run already; --resume it, or name another")
-            made = take_up(run_dir, learner, order, bindings)
-        elif finetune_from is not None:
-            start_from(learner, finetune_from)
-        if made >= settings.steps:
-            return
-
-        if data_dir is None:
-            data: Data = CachedDecisions(cached, cached_weights, reward)
-        else:
-            data = load_decisions(data_dir, reward)
-        returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
-        with writing(run_dir), TrainingLog(run_dir, made, settings.steps, log) as training_log:
-            for step in range(made + 1, settings.steps + 1):
-                began = time.perf_counter()
-                indices = data.slices(settings.batch_size, settings.length + 1, order)
-                figures = learner.update(data.take(indices), returns[indices[:, :-1]])
-                speed = settings.batch_size * settings.length / (time.perf_counter() - began)
-                if not math.isfinite(figures["grad_norm"]):
-                    raise UserError(
-                        f"{run_dir}: the gradient of step {step} is not finite: "
-                        "lower Learner.learning_rate"
-                    )
-                training_log.record(step, figures | {"samples_per_second": speed})
-                if step % settings.checkpoint_every == 0 or step == settings.steps:
-                    save(run_dir, step, learner, order, bindings)
+            step = resume(run_dir, learner, data_rng, bindings)
+        elif config.finetune_from is not None:
+            start_from(learner, config.finetune_from)
+        if step < settings.steps:
+            data = _load(config, featurizer)
+            with (
+                _stopping_if_unwritable(run_dir),
+                TrainingLog(run_dir, step, settings.steps, config.log) as log,
+            ):
+                _run(settings, learner, data, data_rng, step, run_dir, bindings, log)
+    return PolicyRef(str(run_dir), LitePolicy, {"checkpoint": str(run_dir)})
 
 
-def save(run_dir: Path, step: int, learner: Learner, order: torch.Generator, bindings: str) -> None:
-    """Write the settings that took part and, last, what `take_up` reads."""
+def _bind(config: TrainConfig) -> str:
+    """Bind the settings of a config. Returns those that must not change when a run is resumed."""
+    read_gin_config(config.gin_config, config.gin)
+    given = {name: getattr(config, name) for name in ("seed", "reward_function", "obs_space")}
+    if config.cached:
+        cache = LiteFeaturizer.of_cache(split_name(config.cached[0])[0]).definition
+        defaults = {"reward_function": REWARD_FUNCTION, "obs_space": OBS_SPACE}
+        for name, default in defaults.items():
+            if given[name] is None and not _is_bound(name) and cache[name] != default:
+                given[name] = cache[name]
+    for name, value in given.items():
+        if value is not None:
+            gin.bind_parameter(f"train.{name}", value)
+    bindings = gin.config_str()
+    if config.steps is not None:
+        gin.bind_parameter("train.steps", config.steps)
+    return bindings
+
+
+def _is_bound(name: str) -> bool:
+    try:
+        gin.query_parameter(f"train.{name}")
+    except ValueError:
+        return False
+    return True
+
+
+def _featurizer(config: TrainConfig, settings: TrainSettings) -> LiteFeaturizer:
+    """The featurizer of the settings; with the cache's reward unless another one is asked for."""
+    if config.cached and config.reward_function is None:
+        featurizer = LiteFeaturizer.of_cache(split_name(config.cached[0])[0])
+        names = (settings.obs_space, settings.reward_function)
+        if names == tuple(featurizer.definition[n] for n in ("obs_space", "reward_function")):
+            return featurizer
+    return LiteFeaturizer.named(settings.obs_space, settings.reward_function)
+
+
+def _load(config: TrainConfig, featurizer: LiteFeaturizer) -> Dataset:
+    if config.cached:
+        return load_caches(config.cached, config.cached_weights, featurizer)
+    if config.data_dir is None:
+        raise UserError("No data to train on. Name a --data_dir or --cached.")
+    return load_folder(config.data_dir, featurizer)
+
+
+def _run(
+    settings: TrainSettings,
+    learner: Learner,
+    data: Dataset,
+    data_rng: torch.Generator,
+    step: int,
+    run_dir: Path,
+    bindings: str,
+    log: TrainingLog,
+) -> None:
+    """Make the steps after `step`."""
+    returns = discounted_returns(data.reward, data.done, learner.gammas)
+    while step < settings.steps:
+        step += 1
+        began = time.perf_counter()
+        indices = data.slices(settings.batch_size, settings.length + 1, data_rng)
+        metrics = learner.update(data.take(indices), returns[indices[:, :-1]])
+        speed = settings.batch_size * settings.length / (time.perf_counter() - began)
+        if not math.isfinite(metrics["grad_norm"]):
+            raise UserError(
+                f"{run_dir}: the gradient of step {step} is not finite: lower Learner.learning_rate"
+            )
+        log.record(step, metrics | {"samples_per_second": speed})
+        if step % settings.checkpoint_every == 0 or step == settings.steps:
+            save(run_dir, step, learner, data_rng, bindings)
+
+
+def save(
+    run_dir: Path, step: int, learner: Learner, data_rng: torch.Generator, bindings: str
+) -> None:
+    """Write the settings that took part and, last, the checkpoint."""
     with atomic_write(run_dir / CONFIG) as path:
         path.write_text(gin.operative_config_str())
     content = {
         "step": step,
         "learner": learner.state_dict(),
-        "order": order.get_state(),
+        "order": data_rng.get_state(),
         "model_sizes": learner.model.sizes,
         "bindings": bindings,
     }
     save_checkpoint(run_dir / CHECKPOINT, content)
 
 
-def take_up(run_dir: Path, learner: Learner, order: torch.Generator, bindings: str) -> int:
-    """Go on from where `save` was called last; returns the steps made until then.
+def resume(run_dir: Path, learner: Learner, data_rng: torch.Generator, bindings: str) -> int:
+    """Restore what `save` wrote last. Returns the steps made until then.
 
-    Raises UserError where the run was begun with other settings.
+    Raises UserError if the run was begun with other settings, or is damaged.
     """
     content = load_checkpoint(run_dir)
     if content.get("bindings") != bindings:
-        raise UserError(f"{run_dir}: begun with other settings than these; see its {CONFIG}")
+        there, here = _settings(str(content.get("bindings"))), _settings(bindings)
+        old, new = first_few(sorted(there - here)), first_few(sorted(here - there))
+        raise UserError(
+            f"{run_dir} was begun with other settings: {old or 'none'} there, {new or 'none'} "
+            "here. Give the settings of the run, or name another one."
+        )
     model = weights_of(run_dir, content, learner.model)
     target = weights_of(run_dir, content, learner.target, "target")
     try:
         learner.load_state_dict(content["learner"] | {"model": model, "target": target})
-        order.set_state(content["order"])
+        data_rng.set_state(content["order"])
         return operator.index(content["step"])
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
@@ -182,14 +287,18 @@ def take_up(run_dir: Path, learner: Learner, order: torch.Generator, bindings: s
         ) from None
 
 
+def _settings(bindings: str) -> set[str]:
+    return {line for line in bindings.splitlines() if " = " in line}
+
+
 @contextmanager
-def writing(run_dir: Path) -> Iterator[None]:
-    """Raise RunStopped, with the path and the reason, where a file of a run cannot be written."""
+def _stopping_if_unwritable(run_dir: Path) -> Iterator[None]:
+    """Raise RunStopped, with the path and the reason, if a file of a run cannot be written."""
     try:
         yield
     except OSError as error:
         raise RunStopped(
-            f"cannot write {run_dir}: {error.strerror}; fix this, then add --resume"
+            f"cannot write {run_dir}: {error.strerror}; fix this, then run the same command again"
         ) from None
 
 

@@ -19,7 +19,7 @@ LOG = "training_log.csv"
 
 
 class TrainingLog:
-    """A context manager; `record` adds a step's figures.
+    """A context manager; `record` adds a step's metrics.
 
     Args:
         run_dir: gets `training_log.csv`. Rows after `first`, of steps that an interruption has
@@ -38,31 +38,31 @@ class TrainingLog:
         self._writer: csv.DictWriter[str] | None = None
         self._write_header = not lines
         self._progress = progress_bar(
-            MofNCompleteColumn(), plain("{task.fields[figures]}"), TimeRemainingColumn()
+            MofNCompleteColumn(), plain("{task.fields[metrics]}"), TimeRemainingColumn()
         )
-        self._task = self._progress.add_task(run_dir.name, total=steps, completed=first, figures="")
+        self._task = self._progress.add_task(run_dir.name, total=steps, completed=first, metrics="")
         self._wandb = _start_wandb(run_dir) if use_wandb else None
 
     def __enter__(self) -> TrainingLog:
         self._progress.start()
         return self
 
-    def record(self, step: int, figures: dict[str, float]) -> None:
+    def record(self, step: int, metrics: dict[str, float]) -> None:
         """Add the row of a step."""
         if self._writer is None:
-            self._writer = csv.DictWriter(self._file, ["step", *figures], lineterminator="\n")
+            self._writer = csv.DictWriter(self._file, ["step", *metrics], lineterminator="\n")
             if self._write_header:
                 self._writer.writeheader()
-        self._writer.writerow({"step": step} | {k: f"{v:.6g}" for k, v in figures.items()})
+        self._writer.writerow({"step": step} | {k: f"{v:.6g}" for k, v in metrics.items()})
         losses = "".join(
-            f"{name} {figures[f'{name}_loss']:.3f}  "
+            f"{name} {metrics[f'{name}_loss']:.3f}  "
             for name in ("actor", "critic")
-            if f"{name}_loss" in figures
+            if f"{name}_loss" in metrics
         )
-        text = f"{losses}{figures['samples_per_second']:,.0f} samples/s"
-        self._progress.update(self._task, completed=step, figures=text)
+        text = f"{losses}{metrics['samples_per_second']:,.0f} samples/s"
+        self._progress.update(self._task, completed=step, metrics=text)
         if self._wandb is not None:
-            self._wandb.log(figures, step=step)
+            self._wandb.log(metrics, step=step)
 
     def __exit__(
         self,

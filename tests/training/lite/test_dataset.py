@@ -9,21 +9,30 @@ import torch
 
 from metamon_ext.data.trajectory import write_trajectory
 from metamon_ext.errors import UserError
-from metamon_ext.spaces.rewards import WinLossReward
-from metamon_ext.training.lite.dataset import Decisions, load_decisions
+from metamon_ext.training.lite.dataset import Dataset, load_folder
+from metamon_ext.training.lite.featurizer import Decisions
 from tests.support.states import make_battle, make_name, make_state, write_battle
 
 
 @pytest.fixture
-def decisions(tmp_path: Path) -> Decisions:
+def dataset(tmp_path: Path) -> Dataset:
     """Three battles of 2, 3 and 4 decisions, all won."""
     for number in (1, 2, 3):
         write_battle(tmp_path, number)
-    return load_decisions(tmp_path, WinLossReward())
+    return load_folder(tmp_path)
+
+
+@pytest.fixture
+def decisions(dataset: Dataset) -> Decisions:
+    return all_of(dataset)
+
+
+def all_of(dataset: Dataset) -> Decisions:
+    return dataset.take(torch.arange(len(dataset)))
 
 
 def test_a_row_is_a_decision_and_the_blank_last_action_is_none(decisions: Decisions) -> None:
-    assert len(decisions) == 2 + 3 + 4
+    assert len(decisions.action) == 2 + 3 + 4
     assert decisions.action.tolist() == [0, 1, 0, 1, 2, 0, 1, 2, 3]
     assert decisions.start.nonzero().flatten().tolist() == [0, 2, 5]
     assert decisions.done.nonzero().flatten().tolist() == [1, 4, 8]
@@ -35,29 +44,29 @@ def test_actions_that_no_battle_offers_are_left_out(decisions: Decisions) -> Non
     assert decisions.actions.shape[:2] == (9, 6)
 
 
-def test_slices_are_consecutive_and_start_anywhere(decisions: Decisions) -> None:
-    slices = decisions.slices(500, 4, torch.Generator().manual_seed(0))
+def test_slices_are_consecutive_and_start_anywhere(dataset: Dataset) -> None:
+    slices = dataset.slices(500, 4, torch.Generator().manual_seed(0))
     assert ((slices[:, 1:] - slices[:, :-1]) % 9 == 1).all()
     assert set(slices[:, 0].tolist()) == set(range(9))
-    assert decisions.take(slices).state.shape[:2] == (500, 4)
-    assert decisions.take(slices).state.dtype == torch.float32
+    assert dataset.take(slices).state.shape[:2] == (500, 4)
+    assert dataset.take(slices).state.dtype == torch.float32
 
 
 def test_a_missing_action_stays_missing(tmp_path: Path) -> None:
     states, _ = make_battle(3)
     write_trajectory(tmp_path, make_name(), states, [2, -1, 0, -1])
-    assert load_decisions(tmp_path, WinLossReward()).action.tolist() == [2, -1, 0]
+    assert all_of(load_folder(tmp_path)).action.tolist() == [2, -1, 0]
 
 
 def test_an_action_that_was_taken_was_legal(tmp_path: Path) -> None:
     states = [make_state(forced_switch=True), make_state(battle_lost=True)]
     write_trajectory(tmp_path, make_name(outcome="LOSS"), states, [7, -1])
-    assert load_decisions(tmp_path, WinLossReward()).legal.nonzero()[:, 1].tolist() == [4, 5, 7]
+    assert all_of(load_folder(tmp_path)).legal.nonzero()[:, 1].tolist() == [4, 5, 7]
 
 
 def test_a_folder_without_trajectories_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no trajectories"):
-        load_decisions(tmp_path, WinLossReward())
+        load_folder(tmp_path)
 
 
 def test_a_damaged_file_is_named_not_skipped(tmp_path: Path) -> None:
@@ -65,7 +74,7 @@ def test_a_damaged_file_is_named_not_skipped(tmp_path: Path) -> None:
     bad = write_battle(tmp_path, 2)
     bad.write_bytes(bad.read_bytes()[:-20])
     with pytest.raises(UserError, match=bad.name):
-        load_decisions(tmp_path, WinLossReward())
+        load_folder(tmp_path)
 
 
 def test_a_state_without_its_fields_is_named_not_skipped(tmp_path: Path) -> None:
@@ -73,4 +82,4 @@ def test_a_state_without_its_fields_is_named_not_skipped(tmp_path: Path) -> None
     del states[1]["weather"]
     bad = write_trajectory(tmp_path, make_name(), states, actions)
     with pytest.raises(UserError, match=bad.name):
-        load_decisions(tmp_path, WinLossReward())
+        load_folder(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from metamon_ext.data.trajectory import trajectory_files
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.rewards import WinLossReward
 from metamon_ext.spaces.shaped_rewards import MarginReward, PotentialShapedReward
-from metamon_ext.training.lite.dataset import Decisions, load_decisions
-from metamon_ext.training.lite.featurizer import CachedDecisions, LiteFeaturizer
-from metamon_ext.training.lite.train import CONFIG, train
+from metamon_ext.training.lite.dataset import load_caches, load_folder
+from metamon_ext.training.lite.featurizer import Decisions, LiteFeaturizer
+from metamon_ext.training.lite.train import CONFIG, TrainConfig, train
 from tests.conftest import ROOT
 
 BATTLES = ROOT / "tests" / "data" / "arena"
@@ -46,11 +46,13 @@ def generator() -> torch.Generator:
 
 
 def test_the_same_batches_as_from_the_files(cache: Path) -> None:
-    plain = load_decisions(BATTLES)
-    cached = CachedDecisions([str(cache)], None, WinLossReward())
+    plain = load_folder(BATTLES)
+    cached = load_caches([str(cache)], None, LiteFeaturizer())
     assert len(cached) == len(plain)
-    for name in ("reward", "start", "done"):
+    for name in ("reward", "done"):
         assert torch.equal(getattr(cached, name), getattr(plain, name))
+    everything = torch.arange(len(plain))
+    assert_same(cached.take(everything), plain.take(everything))
     indices = plain.slices(20, 33, generator())
     assert torch.equal(cached.slices(20, 33, generator()), indices)
     assert_same(cached.take(indices), plain.take(indices))
@@ -58,8 +60,8 @@ def test_the_same_batches_as_from_the_files(cache: Path) -> None:
 
 def test_training_on_a_cache_is_training_on_its_files(cache: Path, tmp_path: Path) -> None:
     weights = []
-    for name, where in (("plain", {}), ("cached", {"cached": [str(cache)]})):
-        train(None if where else BATTLES, tmp_path / name, steps=3, seed=1, **where)
+    for name, data in (("plain", {"data_dir": BATTLES}), ("cached", {"cached": [str(cache)]})):
+        train(TrainConfig(output_dir=tmp_path / name, steps=3, seed=1, **data))
         content = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
         weights.append(content["learner"]["model"])
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
@@ -67,8 +69,8 @@ def test_training_on_a_cache_is_training_on_its_files(cache: Path, tmp_path: Pat
 
 def test_caches_are_mixed_by_weight_and_a_slice_stays_in_its_own(cache: Path) -> None:
     names = [f"{cache}?formats=gen1ou", f"{cache}?formats=gen9ou"]
-    mixed = CachedDecisions(names, [1.0, 4.0], WinLossReward())
-    first = CachedDecisions(names[:1], None, WinLossReward())
+    mixed = load_caches(names, [1.0, 4.0], LiteFeaturizer())
+    first = load_caches(names[:1], None, LiteFeaturizer())
     indices = mixed.slices(1000, 8, generator())
     in_first = indices < len(first)
     assert (in_first.all(1) | ~in_first.any(1)).all()
@@ -95,36 +97,48 @@ def test_verify_finds_a_wrong_value_and_names_it(cache: Path, tmp_path: Path) ->
 def test_another_reward_or_scale_is_refused(cache: Path) -> None:
     for reward in (PotentialShapedReward(), WinLossReward(scale=2.0)):
         with pytest.raises(UserError, match="reward"):
-            CachedDecisions([str(cache)], None, reward)
+            load_caches([str(cache)], None, LiteFeaturizer(reward))
 
 
 def test_the_reward_is_a_setting_of_training(tmp_path: Path) -> None:
     folder, margin = tmp_path / "c.mmap", "MarginReward"
     build(BATTLES, folder, LiteFeaturizer(MarginReward()))
-    cached: dict[str, Any] = {"cached": [str(folder)]}
+    plain: dict[str, Any] = {"data_dir": BATTLES, "reward_function": margin}
+    cached: dict[str, Any] = {"cached": [str(folder)]}  # with the reward that the cache has
     weights = []
-    for name, data_dir, where in (("plain", BATTLES, {}), ("cached", None, cached)):
-        train(data_dir, tmp_path / name, steps=3, seed=1, reward_function=margin, **where)
+    for name, where in (("plain", plain), ("cached", cached)):
+        train(TrainConfig(output_dir=tmp_path / name, steps=3, seed=1, **where))
         assert f"train.reward_function = '{margin}'" in (tmp_path / name / CONFIG).read_text()
         content = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
         weights.append(content["learner"]["model"])
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
-    train(BATTLES, tmp_path / "default", steps=3, seed=1)
+    train(TrainConfig(data_dir=BATTLES, output_dir=tmp_path / "default", steps=3, seed=1))
     content = torch.load(tmp_path / "default" / "checkpoint.pt", weights_only=True)
     other = content["learner"]["model"]
     assert any(not torch.equal(weights[0][key], other[key]) for key in other)
 
     with pytest.raises(UserError, match=r"MarginReward, not WinLossReward.*--reward"):
-        train(None, tmp_path / "refused", steps=3, **cached)
-    with pytest.raises(UserError, match="other settings"):
-        train(BATTLES, tmp_path / "plain", steps=4, seed=1, resume=True)
+        other = TrainConfig(output_dir=tmp_path / "refused", steps=3, **cached)
+        train(replace(other, reward_function="WinLossReward"))
+    with pytest.raises(UserError, match=r"other settings: train.reward_function = 'MarginReward'"):
+        train(TrainConfig(data_dir=BATTLES, output_dir=tmp_path / "plain", steps=4, seed=1))
+
+
+def test_training_takes_the_parameters_of_a_caches_reward_too(tmp_path: Path) -> None:
+    folder = tmp_path / "c.mmap"
+    build(BATTLES, folder, LiteFeaturizer(WinLossReward(scale=5.0)))
+    train(TrainConfig(output_dir=tmp_path / "run", steps=1, cached=[str(folder)]))
+    with pytest.raises(UserError, match="reward"):
+        train(TrainConfig(output_dir=tmp_path / "x", cached=[str(folder)],
+                          reward_function="WinLossReward"))  # fmt: skip
 
 
 def test_an_unknown_reward_names_the_nearest(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(UserError, match=r"'marginreward'\. Did you mean 'MarginReward'"):
-        train(BATTLES, tmp_path / "run", reward_function="marginreward")
-    with pytest.raises(UserError, match=r"Unknown reward function 'Elo'\. Without"):
+        config = TrainConfig(data_dir=BATTLES, output_dir=tmp_path / "run")
+        train(replace(config, reward_function="marginreward"))
+    with pytest.raises(UserError, match=r"Unknown reward function 'Elo'\. Known: WinLossReward"):
         LiteFeaturizer.named("MatchupObservationSpace", "Elo")
     assert not (tmp_path / "run").exists()
 
@@ -132,7 +146,7 @@ def test_an_unknown_reward_names_the_nearest(tmp_path: Path, cache: Path) -> Non
 @pytest.mark.parametrize("weights", [[1.0, 2.0], [-1.0], [0.0], [float("nan")]])
 def test_weights_that_do_not_fit_are_refused(cache: Path, weights: list[float]) -> None:
     with pytest.raises(UserError, match="one each, not negative"):
-        CachedDecisions([str(cache)], weights, WinLossReward())
+        load_caches([str(cache)], weights, LiteFeaturizer())
 
 
 def test_the_benchmark_answers_in_json(

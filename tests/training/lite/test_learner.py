@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from metamon_ext.learning.advantage import behavior_cloning_filter, binary_advantage_filter
 from metamon_ext.learning.losses import discounted_returns
 from metamon_ext.spaces.observations import MatchupObservationSpace
-from metamon_ext.training.lite.dataset import Decisions
+from metamon_ext.training.lite.dataset import Dataset
+from metamon_ext.training.lite.featurizer import Decisions, LiteFeaturizer
 from metamon_ext.training.lite.learner import Learner
 
 
@@ -114,17 +116,15 @@ def test_of_two_habits_the_winning_one_is_kept(filter_func: Any, expected: float
 
     Where all that differs is the weight, pi is in proportion to it: 1 to 0.2 makes 5/6.
     """
-    n, space = 256, MatchupObservationSpace
-    action = torch.arange(n) % 2
-    ends = torch.ones(n, dtype=torch.bool)
-    actions = torch.zeros(n, 2, space.action_dim)
-    actions[:, 1, 0] = 1.0  # so that they can be told apart
-    data = Decisions(
-        torch.zeros(n, space.state_dim), actions, torch.ones(n, 2, dtype=torch.bool),
-        action, 1.0 - 2 * action, ends, ends,
-    )  # fmt: skip
+    rows = np.zeros(256, LiteFeaturizer().row)
+    rows["action"] = np.arange(len(rows)) % 2
+    rows["actions"][:, 1, 0] = 1.0  # so that they can be told apart
+    rows["legal"] = np.packbits(np.arange(13) < 2)
+    rows["reward"] = 1.0 - 2 * rows["action"]
+    rows["start"] = rows["done"] = True
+    data = Dataset([rows])
     learner = make_learner(filter_func=filter_func, learning_rate=3e-3, warmup_steps=1)
-    returns = discounted_returns(data.reward, data.done.float(), learner.gammas)
+    returns = discounted_returns(data.reward, data.done, learner.gammas)
     order = torch.Generator().manual_seed(0)
     for _ in range(150):
         indices = data.slices(8, 9, order)

@@ -22,7 +22,7 @@ from metamon_ext.training.lite.checkpoint import (
     save_checkpoint,
 )
 from metamon_ext.training.lite.config import LITE_CONFIGS, read_gin_config
-from metamon_ext.training.lite.train import CONFIG, train
+from metamon_ext.training.lite.train import CONFIG, TrainConfig, train
 from metamon_ext.training.lite.training_log import LOG
 from tests.conftest import ROOT
 from tests.support.interruptions import disk_full
@@ -47,7 +47,8 @@ def _no_settings_left() -> Any:
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Path]:
     def run(name: str, steps: int | None, overrides: list[str] = SMALL, **options: Any) -> Path:
-        train(DATA, tmp_path / name, overrides=overrides, steps=steps, **options)
+        where = {"data_dir": DATA, "output_dir": tmp_path / name}
+        train(TrainConfig(gin=overrides, steps=steps, **where, **options))
         return tmp_path / name
 
     return run
@@ -84,9 +85,9 @@ def steps_logged(run_dir: Path) -> list[int]:
 def test_a_resumed_run_ends_as_one_that_was_never_stopped(
     run: Callable[..., Path], config: str
 ) -> None:
-    whole = run("whole", 20, config=config)
-    run("resumed", 10, config=config)
-    resumed = run("resumed", 20, config=config, resume=True)
+    whole = run("whole", 20, gin_config=config)
+    run("resumed", 10, gin_config=config)
+    resumed = run("resumed", 20, gin_config=config)
     assert_same_state(whole, resumed)
     assert steps_logged(resumed) == list(range(1, 21))
 
@@ -107,7 +108,7 @@ def test_a_killed_run_loses_nothing_and_logs_nothing_twice(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Learner, "update", killed)
         run("killed", 12)
-    resumed = run("killed", 12, resume=True)
+    resumed = run("killed", 12)
     assert_same_state(whole, resumed)
     assert steps_logged(resumed) == list(range(1, 13))
 
@@ -115,12 +116,12 @@ def test_a_killed_run_loses_nothing_and_logs_nothing_twice(
 def test_the_seed_is_all_that_chance_depends_on(run: Callable[..., Path]) -> None:
     assert_same_state(run("one", 3, seed=5), run("same", 3, seed=5))
     with pytest.raises(AssertionError):
-        assert_same_state(run("one", 3, seed=5, resume=True), run("other", 3, seed=6))
+        assert_same_state(run("one", 3, seed=5), run("other", 3, seed=6))
 
 
 def test_the_config_that_a_run_leaves_trains_the_same_again(run: Callable[..., Path]) -> None:
     first = run("first", 4, [*SMALL, "binary_advantage_filter.negative_weight = 0.5"], seed=3)
-    assert_same_state(first, run("again", 4, [], config=str(first / CONFIG)))
+    assert_same_state(first, run("again", 4, [], gin_config=str(first / CONFIG)))
 
 
 def test_the_log_has_every_figure_of_every_step(run: Callable[..., Path]) -> None:
@@ -143,15 +144,14 @@ def test_wandb_gets_the_figures_too_and_works_offline(
     assert list((run("run", 2, log=True) / "wandb").glob("offline-run-*"))
 
 
-def test_a_run_is_not_overwritten_nor_continued_with_other_settings(
-    run: Callable[..., Path],
-) -> None:
-    run("run", 2)
-    with pytest.raises(UserError, match="--resume"):
-        run("run", 4)
-    with pytest.raises(UserError, match="other settings"):
-        run("run", 4, [*SMALL, "Learner.learning_rate = 1.0"], resume=True)
-    run("run", 4, resume=True)
+def test_a_run_is_not_continued_with_other_settings(run: Callable[..., Path]) -> None:
+    folder = run("run", 2)
+    rates = r"Learner\.learning_rate = 0\.001 there, Learner\.learning_rate = 1\.0 here"
+    with pytest.raises(UserError, match=f"other settings: {rates}"):
+        run("run", 4, [*SMALL, "Learner.learning_rate = 1.0"])
+    assert steps_logged(folder) == [1, 2]
+    run("run", 4)
+    assert steps_logged(folder) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(
 def test_a_run_goes_on_where_its_log_was_lost(run: Callable[..., Path]) -> None:
     folder = run("run", 5)
     (folder / LOG).unlink()
-    run("run", 6, resume=True)
+    run("run", 6)
     assert steps_logged(folder) == [6]
 
 
@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         run("file/run", 1)
 
     monkeypatch.setattr(Path, "write_bytes", disk_full)
-    with pytest.raises(RunStopped, match="No space left on device; fix this, then add --resume"):
+    with pytest.raises(RunStopped, match="No space left on device; fix this, then run the same"):
         run("run", 1)
 
 
@@ -217,7 +217,7 @@ def test_a_folder_in_which_another_run_is_at_work_is_refused(
 
 def test_an_unknown_config_lists_the_known_ones(run: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match="behavior_cloning, binary_advantage"):
-        run("run", 1, config="psro")
+        run("run", 1, gin_config="psro")
 
 
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -290,7 +290,9 @@ def test_the_command_trains_and_says_in_one_line_what_is_wrong(
     assert steps_logged(tmp_path / "r") == [1, 2]
     again = cli(*args, *overrides)
     assert again.returncode == 2 and len(again.stderr.strip().splitlines()) == 1
-    assert "--resume" in again.stderr
+    assert "train.seed = 1 there" in again.stderr
+    assert cli(*args, *overrides, "--seed", 1, "--resume").returncode == 0
+    assert steps_logged(tmp_path / "r") == [1, 2]
 
 
 @pytest.mark.parametrize("name", ["..", "x?y", "", "a/b"])

@@ -1,4 +1,4 @@
-"""The built-in learner's side of `metamon-ext benchmark data`, for where Metamon is not."""
+"""The side of the built-in learner in `metamon-ext benchmark data`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from metamon_ext.data.cache.arrays import Cache
 from metamon_ext.data.cache.comparison import Comparison
-from metamon_ext.training.lite.dataset import Decisions
-from metamon_ext.training.lite.featurizer import CachedDecisions, LiteFeaturizer
+from metamon_ext.training.lite.dataset import load_caches
+from metamon_ext.training.lite.featurizer import LiteFeaturizer
 
 LENGTH, BATCH = 128, 16
 """Of slices, in steps, and of batches, in slices."""
@@ -21,7 +21,7 @@ def comparison(folder: Path) -> Comparison:
     """Sampling from a cache against reading the files with the learner's plain loader."""
     torch.set_num_threads(1)
     cache, featurizer = Cache(folder), LiteFeaturizer.of_cache(folder)
-    data = CachedDecisions([str(folder)], None, featurizer.reward)
+    data = load_caches([str(folder)], None, featurizer)
     generator = torch.Generator().manual_seed(0)
 
     def trajectory() -> int:
@@ -36,7 +36,7 @@ def comparison(folder: Path) -> Comparison:
     def their_batch() -> int:
         for _ in range(BATCH):  # as many files read as slices are wanted, and cut
             arrays = featurizer.reference(cache.path(random.randrange(len(cache))))
-            Decisions(*(torch.from_numpy(array[:LENGTH]) for array in arrays.values()))
+            [torch.from_numpy(array[:LENGTH]) for array in arrays.values()]
         return BATCH
 
     return Comparison(
