@@ -27,7 +27,6 @@ LONG_FUNCTIONS = {
     "evaluation/ratings.py: bradley_terry",
     "evaluation/report.py: write_report",
     "training/lite/train.py: train",
-    "upstream/finetune_config.py: build_parser",
 }
 WITHOUT_DOCSTRINGS = {
     "spaces/mechanics.py",
