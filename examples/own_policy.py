@@ -35,7 +35,7 @@ def main(output_dir: Path, num_battles: int) -> None:
     result = mx.tournament(
         mx.TournamentConfig(
             models=("strongest_of_two", "random", "max_base_power"),
-            battles_per_matchup=num_battles,
+            num_battles=num_battles,
             team_set="sample",
             output_dir=output_dir,
         )

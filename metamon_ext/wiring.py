@@ -1,4 +1,4 @@
-"""Register our own policies, trainers and trackers with rooms that must not import them.
+"""Register our own policies, executors, trainers and trackers with rooms that must not import them.
 
 Imported for that effect by `metamon_ext.cli` and `metamon_ext.workflows`.
 """
@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from metamon_ext.arena.executors.local import LocalExecutor
+from metamon_ext.arena.executors.protocol import register_executor
 from metamon_ext.arena.policy_ref import Found, add_finder
 from metamon_ext.arena.tracking.tracker import has_metamon, use_tracker
 from metamon_ext.training.trainer import Trainer, register_trainer
@@ -71,5 +73,6 @@ if has_metamon():
 
     use_tracker(_load_metamon_tracker)
     REWARDS.add_finder(_find_metamon_reward)
+register_executor("local", LocalExecutor)
 register_trainer("lite", _lite_trainer)
 register_trainer("metamon", _metamon_trainer)

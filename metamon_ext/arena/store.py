@@ -139,7 +139,7 @@ class ResultStore:
             except sqlite3.OperationalError as error:
                 if "disk" in str(error):
                     raise RunStopped(_no_room(path, error)) from None
-                raise UserError(f"cannot write {path} ({error}): choose another folder") from None
+                raise UserError(f"Cannot write {path} ({error}): choose another folder") from None
             except sqlite3.DatabaseError:
                 raise UserError(f"{path} is not a results file: choose another folder") from None
             self._open = stack.pop_all()
@@ -277,7 +277,7 @@ class ResultStore:
 
 
 def _no_room(path: Path, error: sqlite3.DatabaseError) -> str:
-    return f"cannot write {path} ({error}): make room, then run it again"
+    return f"Cannot write {path} ({error}): make room, then run it again"
 
 
 def read_results(path: Path) -> list[BattleRow]:

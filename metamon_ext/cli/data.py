@@ -8,7 +8,7 @@ from metamon_ext.arena.recorded import recorded
 from metamon_ext.cli.flags import WORKERS, Functions, Json, Positional, Workers
 from metamon_ext.data.audit import audit
 from metamon_ext.data.audit_report import print_audit, print_reasons
-from metamon_ext.data.filter import FilterRules, filter_trajectories
+from metamon_ext.data.filter import FilterConfig, filter_trajectories
 from metamon_ext.errors import UserError
 from metamon_ext.settings import check_at_least, check_seed
 from metamon_ext.terminal import console, print_json
@@ -48,13 +48,13 @@ def audit_command(
     return 1 if report.verdict == "unusable" else 0
 
 
-RULES = FilterRules(max_invalid_rate=0.05, min_turns=10, max_turns=1000)
+RULES = FilterConfig(max_invalid_rate=0.05, min_turns=10, max_turns=1000)
 
 
 def filter_command(
     input_dir: Path,
     output_dir: Path,
-    rules: FilterRules = RULES,
+    rules: FilterConfig = RULES,
     balance_outcomes: bool = False,
     seed: int = 42,
     dry_run: bool = False,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial, wraps
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
@@ -23,10 +24,9 @@ Functions = Mapping[str, Command | Mapping[str, Command]]
 """Command -> its function, or action -> function."""
 T = TypeVar("T")
 Positional = Annotated[T, tyro.conf.Positional]
+Json = Annotated[bool, tyro.conf.arg(name="json", help="print one line of JSON")]
 Workers = Annotated[int, tyro.conf.arg(help="processes")]
 WORKERS = default_workers()
-Json = Annotated[bool, tyro.conf.arg(name="json", help="print one line of JSON")]
-
 Resume = Annotated[
     bool, tyro.conf.arg(name="resume", help="fail if --output_dir has no run to resume")
 ]
@@ -40,6 +40,15 @@ SYNONYMS = (
 KINDS = {"INT": "a whole number", "FLOAT": "a number"}
 REPEATABLE = "--gin"
 """A flag that may be given several times."""
+OPTIONS: dict[str, Any] = {
+    "use_underscores": True,
+    "config": (
+        tyro.conf.OmitArgPrefixes,  # --seed, not --config.seed
+        tyro.conf.FlagCreatePairsOff,  # no --no_json
+        tyro.conf.DisallowNone,
+        tyro.conf.PositionalMetavarFromFieldName,
+    ),
+}
 
 
 def parse(command: Command, prog: str, description: str, argv: Sequence[str]) -> partial[int]:
@@ -53,15 +62,10 @@ def parse(command: Command, prog: str, description: str, argv: Sequence[str]) ->
     return call
 
 
-OPTIONS: dict[str, Any] = {
-    "use_underscores": True,
-    "config": (
-        tyro.conf.OmitArgPrefixes,  # --seed, not --config.seed
-        tyro.conf.FlagCreatePairsOff,  # no --no_json
-        tyro.conf.DisallowNone,
-        tyro.conf.PositionalMetavarFromFieldName,
-    ),
-}
+def require_run(path: Path) -> None:
+    """Raise UserError unless there is a run to resume, whose results are at `path`."""
+    if not path.exists():
+        raise UserError(f"There is no run to resume in {path.parent}. Leave --resume out.")
 
 
 def _deferred(command: Command) -> Callable[..., partial[int]]:
@@ -124,5 +128,6 @@ def _refuse(event: _errors.ParseErrorEvent, names: Sequence[str]) -> None:
 
 
 def _flag(argument: Any) -> str:
-    """`--seed`, or the name of a positional argument."""
-    return str((argument.lowered.name_or_flags or [argument.lowered.metavar])[-1])
+    """`--seed`, or `PATH` for a positional argument."""
+    lowered = argument.lowered
+    return str(lowered.metavar if argument.is_positional() else lowered.name_or_flags[-1])

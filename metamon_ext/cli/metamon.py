@@ -39,7 +39,7 @@ def run(words: Positional[tuple[str, ...]] = ()) -> int:
         words: -m MODULE ARGUMENTS...
     """
     if not words:
-        raise UserError("which module? For example: metamon-ext run -m metamon.rl.train --help")
+        raise UserError("Missing module. For example: metamon-ext run -m metamon.rl.train --help")
     module, *arguments = words
     run_module(module, arguments)
     return 0

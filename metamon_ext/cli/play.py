@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metamon_ext.arena.play import print_unfinished
-from metamon_ext.cli.flags import Functions, Json, Resume
+from metamon_ext.cli.flags import Functions, Json, Resume, require_run
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.terminal import print_json
@@ -14,8 +14,8 @@ def play_command(config: PlayConfig, resume: Resume = False, as_json: Json = Fal
     """Exit code 1 if an error has left battles unfinished: the same command plays them again."""
     if resume and config.output_dir is None:
         raise UserError("--resume needs the --output_dir of the run to resume")
-    if resume and config.output_dir and not (config.output_dir / RESULTS).is_file():
-        raise UserError(f"there is no run to resume in {config.output_dir}: leave --resume out")
+    if resume and config.output_dir:
+        require_run(config.output_dir / RESULTS)
     played = play(config)
     if as_json:
         print_json(played.summary)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from metamon_ext.arena.play import print_unfinished
-from metamon_ext.cli.flags import Functions, Json, Resume
+from metamon_ext.cli.flags import Functions, Json, Resume, require_run
 from metamon_ext.data.trajectory import RESULTS
-from metamon_ext.errors import UserError
 from metamon_ext.evaluation.report import print_tables
 from metamon_ext.evaluation.sprt import in_words
 from metamon_ext.terminal import console, print_json
@@ -18,8 +17,8 @@ def self_play_tournament(
     config: TournamentConfig, resume: Resume = False, as_json: Json = False
 ) -> int:
     """Exit code 1 if an error has left battles unfinished: the same command plays them again."""
-    if resume and not (config.output_dir / RESULTS).is_file():
-        raise UserError(f"there is no run to resume in {config.output_dir}: leave --resume out")
+    if resume:
+        require_run(config.output_dir / RESULTS)
     result = tournament(config)
     if as_json:
         print_json(result.content)

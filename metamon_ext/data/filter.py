@@ -35,7 +35,7 @@ RecordOf = Callable[[Path], "BattleRecord | None"]
 
 
 @dataclass(frozen=True)
-class FilterRules:
+class FilterConfig:
     """Which valid trajectories are kept.
 
     Turns and invalid choices come from the record of the battle. Without a record, the number of
@@ -93,7 +93,7 @@ class FilterRules:
 def filter_trajectories(
     input_dir: Path,
     output_dir: Path,
-    rules: FilterRules | None = None,
+    rules: FilterConfig | None = None,
     workers: int = 1,
     show_progress: bool = False,
     record_of: RecordOf | None = None,
@@ -116,7 +116,7 @@ def filter_trajectories(
     Raises:
         UserError: A folder cannot be read or written, or the output has other trajectories.
     """
-    rules = rules or FilterRules()
+    rules = rules or FilterConfig()
     if balance_seed is not None:
         check_seed(balance_seed)
     require_separate(output_dir, input_dir)
@@ -144,7 +144,7 @@ def filter_trajectories(
 
 def _keep(
     results: Iterable[ValidationResult],
-    rules: FilterRules,
+    rules: FilterConfig,
     record_of: RecordOf | None,
     output_dir: Path,
     report: AuditReport,
@@ -188,7 +188,7 @@ def surplus_outcomes(files: Iterable[Path], seed: int) -> list[Path]:
     return surplus
 
 
-def _stats(report: AuditReport, rules: FilterRules) -> dict[str, Any]:
+def _stats(report: AuditReport, rules: FilterConfig) -> dict[str, Any]:
     found = report.to_dict()
     return {
         "input_files": report.files,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.arena.policy_ref import PolicyRef
-from metamon_ext.data.cache.arrays import HEADER, split_name
+from metamon_ext.data.cache.arrays import HEADER
+from metamon_ext.data.cache.filter import split_name
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.upstream.finetune_config import FinetuneConfig
 from metamon_ext.upstream.preflight import make_plan

@@ -31,7 +31,7 @@ class GateConfig(RunConfig):
         elo1: H1: the candidate is at least so much stronger.
         alpha: the chance to accept H1 wrongly.
         beta: the chance to accept H0 wrongly.
-        max_battles: the test is undecided after so many.
+        num_battles: the test is undecided after so many.
         output_dir: keeps the battles, and resumes with them. None: nothing is kept.
     """
 
@@ -41,7 +41,7 @@ class GateConfig(RunConfig):
     elo1: float = 30.0
     alpha: float = 0.05
     beta: float = 0.05
-    max_battles: int = 2000
+    num_battles: int = 2000
     output_dir: Path | None = None
 
     @property
@@ -58,8 +58,8 @@ def gate(config: GateConfig) -> dict[str, Any]:
     if config.candidate == config.base:
         raise UserError("--candidate and --base are the same: nothing can be decided")
     pairing = (config.candidate, config.base)
-    plan = SprtSchedule([pairing], config.test, config.max_battles, LOOK)
-    settings = {name: getattr(config, name) for name in ("max_battles", "elo0", "elo1")}
+    plan = SprtSchedule([pairing], config.test, config.num_battles, LOOK)
+    settings = {name: getattr(config, name) for name in ("num_battles", "elo0", "elo1")}
     settings |= {"gate": pairing, "alpha": config.alpha, "beta": config.beta}
     with tempfile.TemporaryDirectory() as temporary:
         folder = config.output_dir or Path(temporary)
@@ -67,7 +67,7 @@ def gate(config: GateConfig) -> dict[str, Any]:
     (verdict,) = played.content["sprt"]
     if not verdict["pairs"]:
         reasons = "; ".join(sorted({row.reason for row in played.rows if row.reason}))
-        raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --max_battles'}")
+        raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --num_battles'}")
     return answer_of(verdict, played.rows)
 
 

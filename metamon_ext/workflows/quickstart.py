@@ -25,7 +25,7 @@ from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import Player, matchup
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.data.audit_report import print_audit
-from metamon_ext.data.filter import FilterRules, filter_trajectories
+from metamon_ext.data.filter import FilterConfig, filter_trajectories
 from metamon_ext.data.trajectory import FILTERING_STATS, RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import Game, HeadToHead, head_to_head
@@ -120,7 +120,7 @@ class Quickstart:
     def clean(self) -> None:
         """Audit the trajectories, and set aside what should not be learned from."""
         raw = self.folder / "selfplay" / "trajectories"
-        report, _ = filter_trajectories(raw, self.data, FilterRules(min_decisions=2), self.workers)
+        report, _ = filter_trajectories(raw, self.data, FilterConfig(min_decisions=2), self.workers)
         print_audit(console(stderr=True), report)
         if report.verdict == "unusable":
             raise UserError(f"the trajectories in {raw} are unusable: see the audit above")

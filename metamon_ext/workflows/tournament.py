@@ -42,7 +42,7 @@ class TournamentConfig(RunConfig):
     Attributes:
         models: the players, each a policy's name.
         output_dir: gets the results, trajectories, battle logs and `tournament_results.json`.
-        battles_per_matchup: of each pairing; the most it may take where `sprt` is given, the most
+        num_battles: of each pairing; the most it may take where `sprt` is given, the most
             on average where `adaptive`.
         gauntlet: one of the models, which alone plays the others.
         sprt: (elo0, elo1). A pairing ends when it is decided whether the player named first is
@@ -52,7 +52,7 @@ class TournamentConfig(RunConfig):
 
     models: Sequence[str]
     output_dir: Path
-    battles_per_matchup: int = 200
+    num_battles: int = 200
     gauntlet: str | None = None
     sprt: tuple[float, float] | None = None
     adaptive: bool = False
@@ -67,10 +67,10 @@ class TournamentConfig(RunConfig):
         """Which pairings are played, and how often."""
         pairings = pairings_of(self.models, self.gauntlet)
         if self.sprt:
-            return SprtSchedule(pairings, Sprt(*self.sprt), self.battles_per_matchup, LOOK)
+            return SprtSchedule(pairings, Sprt(*self.sprt), self.num_battles, LOOK)
         if self.adaptive:
-            return Adaptive(pairings, self.battles_per_matchup * len(pairings))
-        return fixed(pairings, self.battles_per_matchup)
+            return Adaptive(pairings, self.num_battles * len(pairings))
+        return fixed(pairings, self.num_battles)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def tournament(config: TournamentConfig, executor: Executor | None = None) -> To
 
     Raises UserError for bad input, RunStopped where the run cannot go further.
     """
-    names = "battles_per_matchup models gauntlet sprt adaptive"
+    names = "num_battles models gauntlet sprt adaptive"
     settings = {name: getattr(config, name) for name in names.split()}
     trajectories = config.output_dir / "trajectories"
     return play_tournament(

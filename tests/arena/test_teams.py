@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from metamon_ext.arena.conditions import Conditions
 from metamon_ext.arena.simulator.process import Simulator
 from metamon_ext.arena.teams import SAMPLE_TEAMS, Team, load_format, load_teams
 from metamon_ext.errors import UserError
@@ -201,3 +202,13 @@ def test_many_illegal_teams_are_named_in_one_line(simulator: Simulator, tmp_path
 @pytest.mark.parametrize("folder", sorted(path.name for path in SAMPLE_TEAMS.iterdir()))
 def test_the_sample_teams_are_legal(folder: str, simulator: Simulator) -> None:
     assert len(load_teams(load_format(folder, simulator), None, simulator)) >= 5
+
+
+@pytest.mark.parametrize("battle_format", ["gen1ou", "gen3ou", "gen9ou"])
+def test_a_team_set_is_the_same_whenever_it_is_loaded(battle_format: str) -> None:
+    """The validator draws genders that an export leaves open."""
+    first, second = Conditions.load(battle_format), Conditions.load(battle_format)
+    assert first.teams == second.teams and first.teams_id == second.teams_id
+    if battle_format != "gen1ou":
+        genders = {pokemon.split("|")[7] for t in first.teams for pokemon in t.packed.split("]")}
+        assert genders >= {"M", "F"}

@@ -18,7 +18,7 @@ from metamon_ext import cli
 from metamon_ext.data.audit import audit
 from metamon_ext.data.filter import (
     BattleRecord,
-    FilterRules,
+    FilterConfig,
     filter_trajectories,
     surplus_outcomes,
 )
@@ -55,14 +55,14 @@ def run(*words: str | Path) -> int:
 
 def test_every_file_is_kept_or_counted(tmp_path: Path, source: Path) -> None:
     before = tree(source)
-    report, _ = filter_trajectories(source, tmp_path / "out", FilterRules(3, 6))
+    report, _ = filter_trajectories(source, tmp_path / "out", FilterConfig(3, 6))
     kept = tree(tmp_path / "out")
     stats = json.loads(kept.pop("filtering_stats.json"))
     expected = {"too_short": 2, "too_long": 2, "duplicate": 1, "cut_off": 1, "unreadable": 1}
     assert {reason: found["files"] for reason, found in stats["reasons"].items()} == expected
     assert report.reasons == expected and set(expected) <= set(REASONS)
     assert (stats["input_files"], stats["kept_files"], stats["kept_decisions"]) == (11, 4, 18)
-    assert stats["rules"] == asdict(FilterRules(3, 6))
+    assert stats["rules"] == asdict(FilterConfig(3, 6))
     assert stats["files_without_record"] == stats["kept_files"] + 4 and not stats["balance_seed"]
     assert len(kept) == 4 and kept.items() <= before.items()
     assert tree(source) == before
@@ -70,7 +70,7 @@ def test_every_file_is_kept_or_counted(tmp_path: Path, source: Path) -> None:
 
 
 def test_battles_cut_off_are_kept_on_request(tmp_path: Path, source: Path) -> None:
-    report, _ = filter_trajectories(source, tmp_path / "out", FilterRules(keep_cut_off=True))
+    report, _ = filter_trajectories(source, tmp_path / "out", FilterConfig(keep_cut_off=True))
     assert report.reasons == {"duplicate": 1, "unreadable": 1}
     assert report.usable_files == 9
 
@@ -118,7 +118,7 @@ def test_an_output_of_other_rules_is_refused(tmp_path: Path, source: Path) -> No
     filter_trajectories(source, tmp_path / "out")
     before = tree(tmp_path / "out")
     with pytest.raises(UserError, match="has 2 other trajectories"):
-        filter_trajectories(source, tmp_path / "out", FilterRules(min_decisions=3))
+        filter_trajectories(source, tmp_path / "out", FilterConfig(min_decisions=3))
     assert tree(tmp_path / "out") == before
 
 
@@ -138,9 +138,9 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path: Path, source: Path) 
         assert "\n" not in str(caught.value)
     for rate in (-0.1, 1.1, float("nan")):
         with pytest.raises(UserError, match=r"max_invalid_rate must be from 0 to 1"):
-            FilterRules(max_invalid_rate=rate)
+            FilterConfig(max_invalid_rate=rate)
     with pytest.raises(UserError, match="must not be below min_decisions"):
-        FilterRules(min_decisions=5, max_decisions=4)
+        FilterConfig(min_decisions=5, max_decisions=4)
 
 
 def test_a_full_disk_is_reported_and_leaves_whole_files(
@@ -181,7 +181,7 @@ def test_the_record_of_a_battle_decides_where_there_is_one(tmp_path: Path) -> No
         write_battle(source, 3, decisions=7): BattleRecord(turns=12, decisions=0, invalid=0),
         write_battle(source, 4, decisions=11): None,
     }
-    rules = FilterRules(min_turns=10, max_turns=11, max_invalid_rate=0.05)
+    rules = FilterConfig(min_turns=10, max_turns=11, max_invalid_rate=0.05)
     report, stats = filter_trajectories(source, tmp_path / "out", rules, record_of=records.get)
     assert report.reasons == {"too_short": 1, "too_long": 1, "invalid_choices": 1}
     assert "10.0% of its choices" in report.examples["invalid_choices"][0]
@@ -189,9 +189,9 @@ def test_the_record_of_a_battle_decides_where_there_is_one(tmp_path: Path) -> No
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, source: Path) -> None:
-    _, counted = filter_trajectories(source, tmp_path / "out", FilterRules(3, 6), dry_run=True)
+    _, counted = filter_trajectories(source, tmp_path / "out", FilterConfig(3, 6), dry_run=True)
     assert not (tmp_path / "out").exists()
-    _, done = filter_trajectories(source, tmp_path / "out", FilterRules(3, 6))
+    _, done = filter_trajectories(source, tmp_path / "out", FilterConfig(3, 6))
     assert counted == done
 
 

@@ -64,7 +64,7 @@ def test_what_is_not_clear_at_the_limit_does_not_pass(
 
 def test_without_a_whole_pair_nothing_is_decided(capsys: pytest.CaptureFixture[str]) -> None:
     assert gate("random", "max_base_power", "--max_battles", 1) == 1
-    assert "no mirrored pair has finished: raise --max_battles" in capsys.readouterr().err
+    assert "no mirrored pair has finished: raise --num_battles" in capsys.readouterr().err
     assert gate("tests.support.arena_policies:Raising", "random", "--max_battles", 4) == 1
     assert "out of memory, say" in capsys.readouterr().err
 

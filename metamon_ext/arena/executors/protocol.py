@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.errors import UserError
-
-ENTRY_POINTS = "metamon_ext.executors"
+from metamon_ext.registry import Registry
 
 
 class Executor(Protocol):
@@ -57,18 +54,14 @@ ExecutorFactory = Callable[..., Executor]
 """(workers: int, recording: Recording | None, battles_at_once: int) -> Executor; all by name."""
 
 
+EXECUTORS: Registry[ExecutorFactory] = Registry("executor", "metamon_ext.executors")
+
+
+def register_executor(name: str, factory: ExecutorFactory) -> None:
+    """Give an executor a name. Packages may use the entry points `metamon_ext.executors`."""
+    EXECUTORS.register(name, factory)
+
+
 def find_executor(name: str) -> ExecutorFactory:
-    """The executor of this name: `local`, or an entry point of the group `metamon_ext.executors`.
-
-    Raises UserError for an unknown name.
-    """
-    from metamon_ext.arena.executors.local import LocalExecutor
-
-    if name == "local":
-        return LocalExecutor
-    others = {one.name: one for one in entry_points(group=ENTRY_POINTS)}
-    if name not in others:
-        known = ", ".join(["local", *others])
-        raise UserError(f"Unknown executor {name!r}. Use one of: {known}.")
-    factory: ExecutorFactory = others[name].load()
-    return factory
+    """The executor of this name. Raises UserError for an unknown name."""
+    return EXECUTORS.find(name)

@@ -100,11 +100,21 @@ function keepsItsRules(format, dex) {
 	return battle.dex.currentMod === dex.currentMod;
 }
 
+/** Numbers in [0, 1) that depend on a text alone (FNV-1a, then a linear congruential generator). */
+function randomOf(text) {
+	let state = 2166136261;
+	for (const character of text) state = Math.imul(state ^ character.codePointAt(0), 16777619);
+	return () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+}
+
 /**
  * Parse a team and judge it. An invalid one gets its problems, whatever the text was; `known` says
- * how many Pokémon in it the simulator knows.
+ * how many Pokémon in it the simulator knows. The validator draws genders that the text leaves open:
+ * here the same text always gets the same ones.
  */
 function validate(validator, text) {
+	const random = Math.random;
+	Math.random = randomOf(text);
 	try {
 		const team = Teams.import(text.trim());
 		if (!team?.length) return {packed: '', problems: ['it holds no Pokémon'], known: 0};
@@ -123,6 +133,8 @@ function validate(validator, text) {
 		return {packed: Teams.pack(team), problems, known};
 	} catch (error) {
 		return {packed: '', problems: [`the simulator cannot read it (${error.message})`], known: 0};
+	} finally {
+		Math.random = random;
 	}
 }
 
