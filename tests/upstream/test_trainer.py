@@ -21,10 +21,11 @@ from metamon_ext.spaces.universal import UniversalState
 from metamon_ext.training.lite.train import LiteTrainer, TrainConfig
 from metamon_ext.training.trainer import find_trainer
 from metamon_ext.upstream.featurizer import MetamonFeaturizer
-from metamon_ext.upstream.finetune_config import FinetuneConfig, parse_config
+from metamon_ext.upstream.finetune_config import FinetuneConfig
 from metamon_ext.upstream.register import register, register_spaces
 from metamon_ext.upstream.runs import Run
 from metamon_ext.upstream.trainer import MetamonTrainer, flags
+from tests.support.flags import parse_config
 from tests.upstream.finetuning import flags as words_of
 
 BATTLES = Path(__file__).parents[1] / "data" / "arena" / "gen1ou"
@@ -59,13 +60,13 @@ def test_bad_input_of_metamons_trainer_is_an_exception(workplace: Path, here: Pa
 
 
 def _config(workplace: Path, **more: object) -> FinetuneConfig:
-    return parse_config(words_of(workplace, "unused", **more))
+    return parse_config(*words_of(workplace, "unused", **more))
 
 
 def test_flags_ask_for_the_config_that_they_come_from(workplace: Path) -> None:
     words = words_of(workplace, "r", formats=["gen1ou", "gen2ou"], log=True, eval_gens=[1, 9])
-    config = parse_config(words)
-    again = parse_config(flags(config))
+    config = parse_config(*words)
+    again = parse_config(*flags(config))
     assert {k: _plain(v) for k, v in vars(again).items()} == {
         k: _plain(v) for k, v in vars(config).items()
     }

@@ -92,7 +92,7 @@ class LiteFeaturizer:
             "obs_space": obs_space,
             "reward_function": type(self.reward).__name__,
             "features": list(getattr(self.space, "features", ())),
-            "reward": dict(vars(self.reward)),
+            "reward": _settings(self.reward),
         }
 
     @classmethod
@@ -120,7 +120,8 @@ class LiteFeaturizer:
         if definition.get("featurizer") != FEATURIZER:
             raise UserError(f"{folder} was built for Metamon. Use it with metamon-ext finetune.")
         featurizer = cls.named(definition["obs_space"], definition["reward_function"])
-        vars(featurizer.reward).update(definition["reward"])
+        plain = {k: v for k, v in definition["reward"].items() if not isinstance(v, dict)}
+        vars(featurizer.reward).update(plain)
         featurizer.definition["reward"] = definition["reward"]
         return featurizer
 
@@ -155,3 +156,10 @@ class LiteFeaturizer:
     def reference(self, path: Path) -> dict[str, NDArray[Any]]:
         """The same arrays, read from the file."""
         return LiteFeaturizer.restore(self.rows(path, read_trajectory(path)))
+
+
+def _settings(thing: object) -> dict[str, Any]:
+    """The attributes of an object, and those of objects that it holds, as JSON takes them."""
+    plain = (bool, int, float, str, type(None))
+    attributes = getattr(thing, "__dict__", {})
+    return {k: v if isinstance(v, plain) else _settings(v) for k, v in attributes.items()}
