@@ -35,7 +35,7 @@ class PotentialShapedReward:
     what it was worth without F, up to a constant, and the best one is still the best. Two limits:
 
     - `gamma` must be the discount of the policy that acts (`Agent.gamma` of AMAGO; its default is
-      ours). Critics of other discounts beside it are told something slightly different.
+      ours). For critics of other discounts, the shaping is not exactly neutral.
     - A battle cut off by a turn limit keeps gamma^T Phi(s_T), since its last state looks like any
       other: being ahead then is worth something, where outcome alone pays nothing.
 

@@ -1,4 +1,4 @@
-"""What a training run leaves on disk: written whole or not at all, read without running code."""
+"""The checkpoint of a run: written completely or not at all, read without running code."""
 
 from __future__ import annotations
 

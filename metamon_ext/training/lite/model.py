@@ -60,7 +60,7 @@ class Heads(nn.Module):
 
 @gin.configurable(module="metamon_ext")
 class LiteModel(nn.Module):
-    """The whole network.
+    """The network.
 
     Args:
         gammas: number of discount factors, one critic each.

@@ -101,7 +101,7 @@ class TrainSettings:
         for name in ("steps", "batch_size", "length", "checkpoint_every"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"train.{name} = {value!r} is not a whole number above 0")
+                raise ValueError(f"train.{name} = {value!r} is not an integer above 0")
         check_seed(self.seed)
 
     @property
