@@ -55,10 +55,12 @@ class RegisteredObservationSpace(ObservationSpace):
         self.space = make_observation_space(name)
 
     def reset(self) -> None:
+        """Start a new battle."""
         self.space.reset()
 
     @property
     def gym_space(self) -> gym.spaces.Dict:
+        """The space of the observations."""
         shapes = {"state": (self.space.state_dim,), "actions": (NUM_ACTIONS, self.space.action_dim)}
         return gym.spaces.Dict(
             {
@@ -68,4 +70,5 @@ class RegisteredObservationSpace(ObservationSpace):
         )
 
     def state_to_obs(self, state: UniversalState) -> dict[str, Any]:
+        """The observation of a state."""
         return dict(self.space(state))

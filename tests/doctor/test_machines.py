@@ -120,7 +120,7 @@ def test_a_simulator_that_another_user_closed_is_named_with_its_fix(
     answer = as_another_user(*argv, METAMON_EXT_CACHE_DIR=str(cache), METAMON_EXT_NODE=node)
     if argv[0] == "doctor":
         checks = {check["name"]: check for check in json.loads(answer.stdout)["checks"]}
-        said = "{found}: {cure}".format(**checks["Simulator"])
+        said = "{found}: {fix}".format(**checks["Simulator"])
         assert answer.returncode == 1
     else:
         said = answer.stderr

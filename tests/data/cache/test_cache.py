@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import os
 import pickle
-import random
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from metamon_ext.cli import main
 from metamon_ext.data.cache import source as cache_source
 from metamon_ext.data.cache import writer as cache_writer
 from metamon_ext.data.cache.arrays import (
-    HEADER,
     INDEX,
     INDEX_FILE,
     ROWS,
@@ -31,19 +23,16 @@ from metamon_ext.data.cache.arrays import (
     Header,
 )
 from metamon_ext.data.cache.build import build
-from metamon_ext.data.cache.filter import CacheFilter
 from metamon_ext.data.cache.source import TICK, open_cache
 from metamon_ext.data.cache.verify import verify
 from metamon_ext.data.trajectory import (
     Trajectory,
-    TrajectoryName,
     read_trajectory,
     trajectory_files,
     write_trajectory,
 )
 from metamon_ext.errors import RunStopped, UserError
-from tests.conftest import ROOT
-from tests.support.interruptions import is_running, kill_when, small_disk, wait_until_ended
+from tests.support.interruptions import small_disk
 from tests.support.states import make_battle, make_name, make_state, write_battle
 
 
@@ -78,20 +67,19 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Twenty battles of 1 to 20 decisions, whose folders have long been as they are."""
-    for number in range(20):
-        write_battle(tmp_path / "data", number)
-    age(tmp_path / "data")
-    return tmp_path / "data"
-
-
 def age(root: Path) -> None:
     """Make the folders older than a tick."""
     long_ago = time.time_ns() - 10 * TICK
     for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
         os.utime(folder, ns=(long_ago, long_ago))
+
+
+def flip(path: Path, place: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))
 
 
 def test_a_cache_holds_every_trajectory_in_order(source: Path, tmp_path: Path) -> None:
@@ -280,140 +268,6 @@ class TestRefused:
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.tex"]
 
 
-class TestDamage:
-    @pytest.fixture
-    def folder(self, source: Path, tmp_path: Path) -> Path:
-        build(source, tmp_path / "c.mmap", Plain())
-        return tmp_path / "c.mmap"
-
-    def test_rows_are_checked_one_trajectory_at_a_time(self, folder: Path) -> None:
-        cache = Cache(folder)
-        place = int(cache.starts[4]) * cache.rows.dtype.itemsize
-        flip(folder / ROWS, place)
-        assert [i for i in range(20) if not cache.is_intact(i)] == [4]
-        assert verify(folder, Plain()).faults == [f"{cache.name(4)}: corrupt rows"]
-
-    def test_rows_that_are_whole_and_wrong_are_found_by_comparison(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        cache = Cache(folder)
-        flip(folder / ROWS, int(cache.starts[4]) * cache.rows.dtype.itemsize)
-        monkeypatch.setattr(Cache, "is_intact", lambda *_: True)
-        report = verify(folder, Plain(), every=2)
-        assert report.compared == 10
-        assert len(report.faults) == 1
-        assert cache.name(4) in report.faults[0] and "left[0]" in report.faults[0]
-
-    @settings(max_examples=60, deadline=None)
-    @given(
-        name=st.sampled_from([HEADER, INDEX_FILE]),
-        where=st.floats(0, 1, exclude_max=True),
-        change=st.integers(1, 255),
-    )
-    def test_no_damage_crashes_or_goes_unnoticed(
-        self, name: str, where: float, change: int
-    ) -> None:
-        """One byte of the header, or of the index: refused, or what it says is as it was."""
-        with tempfile.TemporaryDirectory() as place:
-            root = Path(place)
-            for number in range(3):
-                write_battle(root / "data", number)
-            folder = root / "c.mmap"
-            build(root / "data", folder, Plain())
-            before = Cache(folder)
-            content = bytearray((folder / name).read_bytes())
-            content[int(where * len(content))] ^= change
-            (folder / name).write_bytes(content)
-            try:
-                cache = Cache(folder)
-                open_cache(folder, Plain())
-            except UserError:
-                return
-            assert [cache[i].tobytes() for i in range(3)] == [before[i].tobytes() for i in range(3)]
-
-    @pytest.mark.parametrize("name", [ROWS, INDEX_FILE, HEADER])
-    def test_a_file_that_is_too_short(self, folder: Path, name: str) -> None:
-        size = (folder / name).stat().st_size
-        os.truncate(folder / name, size - 1)
-        with pytest.raises(UserError, match="Delete the cache"):
-            Cache(folder)
-
-
-def flip(path: Path, place: int) -> None:
-    with open(path, "r+b") as file:
-        file.seek(place)
-        byte = file.read(1)[0]
-        file.seek(place)
-        file.write(bytes([byte ^ 1]))
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from metamon_ext.data.cache import build as cache_build
-from metamon_ext.data.cache import writer as cache_writer
-from tests.data.cache.test_cache import Slow
-cache_writer.COMMIT_BYTES = 400
-cache_build.build(Path(sys.argv[1]), Path(sys.argv[2]), Slow())
-"""
-
-
-def test_a_build_that_was_killed_goes_on_and_gives_the_same_bytes(
-    source: Path, tmp_path: Path
-) -> None:
-    for number in range(20, 80):
-        write_battle(source, number)
-    age(source)
-    whole, killed = tmp_path / "whole.mmap", tmp_path / "killed.mmap"
-    build(source, whole, Plain())
-    seen = []
-    while True:
-        until = (seen[-1] if seen else 0) + 25
-        ended = kill_when(
-            lambda enough=until: trajectories(killed) >= enough,
-            [sys.executable, "-c", KILLED, source, killed],
-        )
-        if not ended.killed:
-            break
-        seen.append(trajectories(killed))
-        with open(killed / ROWS, "ab") as file:  # as if it had been in the middle of a row
-            file.write(b"half a r")
-        assert len(Cache(killed)) == seen[-1]
-    assert ended.returncode == 0
-    assert len(seen) >= 2
-    assert contents(killed) == contents(whole)
-
-
-WORKING = """
-import multiprocessing, sys, time
-from metamon_ext.data.processes import map_in_order
-if __name__ == "__main__":
-    results = map_in_order(abs, range(100_000), workers=2, chunk=1)
-    next(results)
-    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
-    time.sleep(600)
-"""
-
-
-def test_workers_end_with_the_process_that_was_killed(tmp_path: Path) -> None:
-    (tmp_path / "working.py").write_text(WORKING)
-    command = [sys.executable, str(tmp_path / "working.py")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        workers = [int(word) for word in process.stdout.readline().split()]
-        process.kill()
-    assert len(workers) == 2
-    wait_until_ended(lambda: any(map(is_running, workers)))
-
-
-def trajectories(folder: Path) -> int:
-    try:
-        return Header.read(folder).trajectories
-    except UserError:
-        return 0
-
-
 def test_a_second_build_at_the_same_time_is_refused(source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "c.mmap"
 
@@ -454,79 +308,6 @@ def test_a_cache_can_be_sent_to_another_process(source: Path, tmp_path: Path) ->
     arrived = pickle.loads(sent)
     assert len(sent) < 1500 and len(arrived) == 20  # a path, and how far it counted
     assert all(np.array_equal(arrived[i], cache[i]) for i in range(20))
-
-
-RATINGS = (None, 1000, 1234, 1600)
-DATES = tuple(datetime(2024, 5, 31) + timedelta(hours=12 * n) for n in range(4))
-
-
-@pytest.fixture(scope="module")
-def rated(tmp_path_factory: pytest.TempPathFactory) -> Cache:
-    root = tmp_path_factory.mktemp("filter")
-    chance = random.Random(0)
-    for number in range(60):
-        battle_format = chance.choice(["gen1ou", "gen4ou"])
-        outcome = chance.choice(["WIN", "LOSS"])
-        states, actions = make_battle(number + 1, outcome, format=battle_format)
-        name = make_name(
-            battle_id=f"metamon-{battle_format}-{number}",
-            rating=chance.choice(RATINGS),
-            date=chance.choice(DATES),
-            outcome=outcome,
-        )
-        write_trajectory(root / "data" / battle_format, name, states, actions)
-    build(root / "data", root / "c.mmap", Plain())
-    return Cache(root / "c.mmap")
-
-
-class TestFilter:
-    @settings(max_examples=100, deadline=None)
-    @given(
-        formats=st.none() | st.lists(st.sampled_from(["gen1ou", "gen4ou", "gen9ou"]), min_size=1),
-        wins_losses_both=st.sampled_from(["wins", "losses", "both"]),
-        min_rating=st.none() | st.integers(900, 1700),
-        max_rating=st.none() | st.integers(900, 1700),
-        min_date=st.none() | st.sampled_from(DATES),
-        max_date=st.none() | st.sampled_from(DATES),
-    )
-    def test_what_passes_is_what_the_names_say(self, rated: Cache, **limits: Any) -> None:
-        if limits["formats"] is not None:
-            limits["formats"] = tuple(limits["formats"])
-        wanted = CacheFilter(**limits)
-
-        def passes(file: Path) -> bool:
-            name = TrajectoryName.parse(file.name)
-            outcomes = {"WIN": "wins", "LOSS": "losses"}
-            rating = 1000 if name.rating is None else name.rating
-            return (
-                (wanted.formats is None or file.parent.name in wanted.formats)
-                and wanted.wins_losses_both in ("both", outcomes[name.outcome])
-                and (wanted.min_rating is None or rating >= wanted.min_rating)
-                and (wanted.max_rating is None or rating <= wanted.max_rating)
-                and (wanted.min_date is None or name.date >= wanted.min_date)
-                and (wanted.max_date is None or name.date <= wanted.max_date)
-            )
-
-        expected = [i for i in range(len(rated)) if passes(rated.path(i))]
-        if expected:
-            assert wanted.select(rated).tolist() == expected
-        else:
-            with pytest.raises(UserError, match="none of 60 trajectories passes"):
-                wanted.select(rated)
-
-    def test_a_filter_is_written_behind_the_name(self) -> None:
-        text = "formats=gen1ou,gen4ou&min_rating=1500&max_date=2024-05-31&wins_losses_both=wins"
-        assert CacheFilter.parse(text) == CacheFilter(
-            ("gen1ou", "gen4ou"), "wins", min_rating=1500, max_date=datetime(2024, 5, 31)
-        )
-        assert CacheFilter.parse("") == CacheFilter()
-
-    @pytest.mark.parametrize(
-        "text", ["rating=3", "min_rating=high", "min_date=31.5.24", "wins_losses_both=x", "gen1ou"]
-    )
-    def test_what_is_no_filter_is_refused(self, text: str) -> None:
-        with pytest.raises(UserError, match="Known filters: formats, wins_losses_both"):
-            CacheFilter.parse(text)
 
 
 def test_the_commands(
