@@ -97,7 +97,7 @@ for module in pkgutil.walk_packages(metamon_ext.__path__, "metamon_ext."):
 import torch
 from metamon_ext.cli import main
 from metamon_ext.learning.advantage import binary_advantage_filter
-from metamon_ext.spaces.reward_functions import make_reward
+from metamon_ext.spaces.registry import make_reward
 
 work = sys.argv[1]
 assert (binary_advantage_filter(torch.tensor([1.0, -1.0])) == 1).tolist() == [True, False]
