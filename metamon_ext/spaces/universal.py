@@ -32,7 +32,7 @@ class UniversalMove:
 
 @dataclass(slots=True)
 class UniversalPokemon:
-    """One Pokémon as its observer knows it. `hp_pct` lies in [0, 1], boosts in [-6, 6]."""
+    """One Pokémon as its observer knows it. `hp_pct` is in [0, 1], boosts in [-6, 6]."""
 
     name: str
     hp_pct: float

@@ -45,7 +45,7 @@ IN_TRAINING_MODE = (Transformer, FlexAttention, SigmaReparam)
 class ReferencePolicy(nn.Module):
     """A copy of an agent's policy with frozen weights: no gradient and no dropout.
 
-    The estimate of a spectral norm in AMAGO's `SigmaReparam` goes on converging, as it does in the
+    The estimate of a spectral norm in AMAGO's `SigmaReparam` keeps converging, as it does in the
     learner, so that the two agree until the learner's weights move.
     """
 
@@ -77,7 +77,7 @@ class DampedAgent(Agent):
     """An `Agent` of discrete actions with damping, and a mixin over the agents derived from it.
 
     The reference is the policy that training starts from: the checkpoint that is finetuned, or the
-    first weights where there is none. It is part of the agent's state, so a resumed run goes on
+    first weights where there is none. It is part of the agent's state, so a resumed run continues
     with its own reference, at its own t. A checkpoint without a reference becomes one.
 
     Padding and missing actions are left out as AMAGO and Metamon leave them out of the actor's
@@ -152,7 +152,7 @@ class DampedAgent(Agent):
         return critic_loss, loss
 
     def soft_sync_targets(self) -> None:
-        """AMAGO calls this once a gradient update: t goes on, and KL is judged every `interval`."""
+        """AMAGO calls this once a gradient update: t grows, and KL is measured every `interval`."""
         super().soft_sync_targets()
         self.updates += 1
         if self.kl_control is not None and self.updates % self.kl_control.interval == 0:
@@ -168,6 +168,7 @@ class DampedAgent(Agent):
         return torch.tensor(state, dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
+        """Restore what `get_extra_state` gave."""
         updates, self.learning_rate_factor, self.kl_factor = state.tolist()
         self.updates = int(updates)
 

@@ -115,7 +115,7 @@ class MetamonFeaturizer:
     ) -> MetamonFeaturizer:
         """By the names that Metamon has, ours included, with what a gin file binds to the reward.
 
-        Raises UserError for a name that nobody knows.
+        Raises UserError for an unknown name.
         """
         register_spaces()
         tokenizer, action_space = tokenizer or TOKENIZER, action_space or ACTION_SPACE
@@ -209,6 +209,7 @@ class MetamonFeaturizer:
         )
 
     def restore(self, rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
+        """The arrays of Metamon's loader, from rows."""
         return _arrays(self.rl_data(rows))
 
     def reference(self, path: Path) -> dict[str, NDArray[Any]]:

@@ -55,12 +55,12 @@ class RegisteredObservationSpace(ObservationSpace):
         self.space = make_observation_space(name)
 
     def reset(self) -> None:
-        """Start a new battle."""
+        """Forget the battle."""
         self.space.reset()
 
     @property
     def gym_space(self) -> gym.spaces.Dict:
-        """The space of the observations."""
+        """The shapes of an observation's arrays."""
         shapes = {"state": (self.space.state_dim,), "actions": (NUM_ACTIONS, self.space.action_dim)}
         return gym.spaces.Dict(
             {
@@ -70,5 +70,5 @@ class RegisteredObservationSpace(ObservationSpace):
         )
 
     def state_to_obs(self, state: UniversalState) -> dict[str, Any]:
-        """The observation of a state."""
+        """The arrays of our space, by name."""
         return dict(self.space(state))

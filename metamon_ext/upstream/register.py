@@ -49,7 +49,7 @@ def make_reward(name: str, gin_file: str | Path) -> interface.RewardFunction:
     """The reward function of this name, with the parameters that a gin file binds to it.
 
     Metamon builds its rewards before it parses any gin file, so that they never see one. Raises
-    ValueError for a name that nobody knows.
+    ValueError for an unknown name.
     """
     register_spaces()
     with only_bindings_of(gin_file):

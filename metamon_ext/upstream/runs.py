@@ -43,14 +43,17 @@ class Run:
 
     @property
     def name(self) -> str:
+        """The name of the run: that of its folder."""
         return self.folder.name
 
     @property
     def weights_folder(self) -> Path:
+        """Where AMAGO writes the weights of each epoch."""
         return self.folder / "ckpts" / "policy_weights"
 
     @property
     def states_folder(self) -> Path:
+        """Where AMAGO writes the training state."""
         return self.folder / "ckpts" / "training_states"
 
     def weights(self, epoch: int) -> Path:
@@ -58,6 +61,7 @@ class Run:
         return self.weights_folder / f"policy_epoch_{epoch}.pt"
 
     def record_file(self, epoch: int) -> Path:
+        """The record of an epoch, beside its weights."""
         return self.weights(epoch).with_suffix(".json")
 
     def state(self, epoch: int) -> Path:

@@ -1,16 +1,57 @@
-"""The gin files of the built-in learner: where they are, and how one is taken over."""
+"""Settings of the built-in learner: a run's config, and the gin files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gin
 
 from metamon_ext.about import GIN_CONFIGS
 from metamon_ext.errors import UserError
+from metamon_ext.settings import check_at_least, check_seed
 
 LITE_CONFIGS = GIN_CONFIGS / "lite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A run of the built-in learner.
+
+    Attributes:
+        output_dir: the run's folder; a run in it is resumed.
+        data_dir: a folder of filtered trajectories.
+        cached: caches in the place of `data_dir`, each with a filter after a question mark if
+            wanted.
+        cached_weights: how often each cache is drawn from; by default as often as it has decisions.
+        gin_config: a gin file, or the name of one in gin_configs/lite.
+        gin: bindings that replace those of the file, like "Learner.gammas = (0.99,)".
+        steps: in all, those before an interruption included; None: as the gin file says.
+        seed: of the initial weights and of the order of the data; None: as the gin file says.
+        reward_function: a registered name; None: that of the cache, or as the gin file says.
+        obs_space: a registered name; None: that of the cache, or as the gin file says.
+        finetune_from: the run or checkpoint whose weights a new run starts from.
+        log: also log to Weights & Biases (WANDB_MODE=offline works).
+    """
+
+    output_dir: Path = Path("runs/lite")
+    data_dir: Path | None = None
+    cached: Sequence[str] = ()
+    cached_weights: Sequence[float] | None = None
+    gin_config: str = "binary_advantage"
+    gin: Sequence[str] = ()
+    steps: int | None = None
+    seed: int | None = None
+    reward_function: str | None = None
+    obs_space: str | None = None
+    finetune_from: Path | None = None
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        check_at_least(1, steps=self.steps)
+        if self.seed is not None:
+            check_seed(self.seed)
 
 
 def find_gin_config(name: str) -> Path:

@@ -60,14 +60,17 @@ class LitePolicy:
         return checkpoint_file(Path(checkpoint))
 
     def begin(self, battle_id: str) -> None:
+        """Start with a blank memory."""
         self._memories[battle_id] = _Memory(
             self._model.sizes["context_dim"], self._model.sizes["obs_space"]
         )
 
     def end(self, battle_id: str) -> None:
+        """Forget the battle."""
         self._memories.pop(battle_id, None)
 
     def act(self, decisions: Sequence[Decision]) -> list[int]:
+        """Draw an action for each decision, or take the likeliest."""
         return [self._choose(*each) for each in in_chunks(decisions, self._log_probs)]
 
     def _log_probs(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from metamon_ext.training.lite.checkpoint import (
     save_checkpoint,
     weights_of,
 )
-from metamon_ext.training.lite.config import read_gin_config
+from metamon_ext.training.lite.config import TrainConfig, read_gin_config
 from metamon_ext.training.lite.dataset import Dataset, load_caches, load_folder
 from metamon_ext.training.lite.featurizer import OBS_SPACE, REWARD_FUNCTION, LiteFeaturizer
 from metamon_ext.training.lite.learner import Learner
@@ -39,40 +39,6 @@ from metamon_ext.training.lite.policy import LitePolicy
 from metamon_ext.training.lite.training_log import TrainingLog
 
 CONFIG = "config.gin"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """A run of the built-in learner.
-
-    Attributes:
-        output_dir: the run's folder; a run in it is resumed.
-        data_dir: a folder of filtered trajectories.
-        cached: caches in the place of `data_dir`, each with a filter after a question mark if
-            wanted.
-        cached_weights: how often each cache is drawn from; by default as often as it has decisions.
-        gin_config: a gin file, or the name of one in gin_configs/lite.
-        gin: bindings that replace those of the file, like "Learner.gammas = (0.99,)".
-        steps: in all, those before an interruption included; None: as the gin file says.
-        seed: of the initial weights and of the order of the data; None: as the gin file says.
-        reward_function: a registered name; None: that of the cache, or as the gin file says.
-        obs_space: a registered name; None: that of the cache, or as the gin file says.
-        finetune_from: the run or checkpoint whose weights a new run starts from.
-        log: also log to Weights & Biases (WANDB_MODE=offline works).
-    """
-
-    output_dir: Path = Path("runs/lite")
-    data_dir: Path | None = None
-    cached: Sequence[str] = ()
-    cached_weights: Sequence[float] | None = None
-    gin_config: str = "binary_advantage"
-    gin: Sequence[str] = ()
-    steps: int | None = None
-    seed: int | None = None
-    reward_function: str | None = None
-    obs_space: str | None = None
-    finetune_from: Path | None = None
-    log: bool = False
 
 
 @gin.configurable("train", module="metamon_ext")
