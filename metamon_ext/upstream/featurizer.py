@@ -48,12 +48,11 @@ RESERVED = frozenset((ACTIONS, ILLEGAL, MISSING, REWARDS, DONES))
 
 
 class MetamonFeaturizer:
-    """Rows from which comes, value for value, what AMAGO gets of Metamon's data set.
+    """Rows that restore, value for value, what AMAGO gets from Metamon's data set.
 
-    A row a state: the keys of the observation, the action chosen (what stands for a missing one
-    too), the illegal actions in bits, whether the action is missing, and the reward and the end
-    that followed. The last row belongs to the finished battle, where nothing is chosen any more.
-    Token ids take the smallest integer that holds the whole vocabulary.
+    One row for each state: the keys of the observation, the action, the illegal actions in bits,
+    whether the action is missing, and the reward and the end that followed. The last row is of the
+    finished battle, without an action. Token ids take the smallest integer that fits all tokens.
     """
 
     def __init__(
