@@ -24,7 +24,7 @@ def test_metamon_reads_every_file_of_the_arena(tmp_path: Path) -> None:
 def test_metamon_reads_what_is_generated_and_filtered(tmp_path: Path) -> None:
     """In Metamon's own environment, by two of its baselines, and by a lite name with a query."""
     for model, opponent, folder in (
-        ("Grunt", "RandomBaseline", "one"),
+        ("Grunt", "Gen1BossAI", "one"),
         ("simple_heuristics?epsilon=0.2", "random", "two"),
     ):
         command = ["generate_selfplay_data", "--model", model, "--opponent_model", opponent]
