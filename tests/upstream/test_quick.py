@@ -41,7 +41,7 @@ def test_wrong_input_is_one_line_before_anything_is_loaded(workplace: Path, here
 
     wrong = [
         (finetune(run_name=""), "Run name '' is empty"),
-        (finetune(epochs=0), "'0' is not a whole number above 0"),
+        (finetune(epochs=0), "epochs must be a whole number of at least 1, not 0."),
         (finetune(formats="gen1oo"), "No format 'gen1oo' in --custom_replay_dir"),
         (finetune(custom_replay_dir=None), "No data"),
         (
