@@ -12,6 +12,7 @@ from typing import Any
 from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.executors.protocol import register_executor
 from metamon_ext.arena.policy_ref import Found, add_finder
+from metamon_ext.arena.teams import use_team_download
 from metamon_ext.arena.tracking.tracker import has_metamon, use_tracker
 from metamon_ext.training.trainer import Trainer, register_trainer
 
@@ -39,6 +40,12 @@ def _load_metamon_tracker() -> Any:
     from metamon_ext.upstream.tracker import MetamonTracker
 
     return MetamonTracker
+
+
+def _download_metamon_teams(battle_format: str, set_name: str) -> Any:
+    from metamon_ext.upstream.download import download_teams
+
+    return download_teams(battle_format, set_name)
 
 
 def _lite_trainer() -> Trainer:
@@ -72,6 +79,7 @@ if has_metamon():
     from metamon_ext.spaces.registry import REWARDS
 
     use_tracker(_load_metamon_tracker)
+    use_team_download(_download_metamon_teams)
     REWARDS.add_finder(_find_metamon_reward)
 register_executor("local", LocalExecutor)
 register_trainer("lite", _lite_trainer)

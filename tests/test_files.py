@@ -8,17 +8,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.store import ResultStore, read_results
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError
 from metamon_ext.files import LOCK, lock_folder
+from tests.support.battles import result_of
 from tests.test_database import result, spec
 
 HOLDER = """
@@ -47,9 +46,8 @@ def hold(folder: Path) -> subprocess.Popen[str]:
 def held(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """An output folder with a run in it that another process is at work on."""
     folder = tmp_path / "out"
-    store = ResultStore(folder / RESULTS, {}, True)
-    store.add(spec(0), result(0))
-    store.close()
+    with ResultStore(folder / RESULTS) as store:
+        store.add(spec(0), result(0))
     with hold(folder) as holder:
         yield folder, holder
         holder.kill()
@@ -84,10 +82,12 @@ def test_an_error_releases_the_lock(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_refused_releases_its_folder(tmp_path: Path) -> None:
-    ResultStore(tmp_path / RESULTS, {"seed": 1}, True).close()
-    with pytest.raises(UserError, match="seed = 1, not 2"):
-        ResultStore(tmp_path / RESULTS, {"seed": 2}, True)
-    ResultStore(tmp_path / RESULTS, {"seed": 1}, True).close()
+    path = tmp_path / RESULTS
+    path.write_text("not a database, but long enough to be taken for one")
+    with pytest.raises(UserError, match="is not a results file"):
+        ResultStore(path)
+    path.unlink()
+    ResultStore(path).close()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
@@ -139,11 +139,9 @@ def test_every_command_refuses_a_folder_in_use(
 
 
 def test_readers_do_not_mind_a_running_run(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        store = ResultStore(tmp_path / RESULTS, {}, True)
-        stack.callback(store.close)
+    with ResultStore(tmp_path / RESULTS) as store:
         for number in range(3):
             store.add(spec(number), result(number))
             assert len(read_results(tmp_path / RESULTS)) == number + 1
-        store.add(spec(3), BattleResult(spec(3).key, "p2", "", 5, 1, 1, 0, 0, ""))
+        store.add(spec(3), result_of(spec(3), "b"))
         assert main(["calculate_elo", "--tournament_dir", str(tmp_path), "--json"]) == 0

@@ -174,7 +174,7 @@ def test_an_archive_is_data_too(battles: Path) -> None:
             "--cached_weights has 2 numbers and --c",
         ),
         (("--cached", "a.mmap", "--cached_weights", 0), "--cached_weights are all 0"),
-        (("--cached", "a.mmap"), "a.mmap: no cache"),
+        (("--cached", "a.mmap"), "a.mmap is not a cache"),
         (("--cached_weights", 1), "--cached_weights needs --cached"),
         (("--self_play_weights", 1), "--self_play_weights has 1 numbers and --self_play_subsets"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metamon_ext.arena.simulator.process import Simulator
-from metamon_ext.arena.tracking.tracker import has_metamon
 from metamon_ext.errors import UserError, first_few
 from metamon_ext.walk import Walk, print_notes
 
@@ -78,6 +76,15 @@ def load_format(name: str, simulator: Simulator) -> BattleFormat:
 
 DEFAULT_TEAM_SET = "competitive"
 """Metamon's usual one."""
+TeamDownload = Callable[[str, str], "Path | str"]
+"""(battle format, name of a team set) -> the folder that it was downloaded to."""
+_download: TeamDownload | None = None
+
+
+def use_team_download(download: TeamDownload) -> None:
+    """Download Metamon's team sets with this function where they are missing."""
+    global _download
+    _download = download
 
 
 def find_team_set(name: str | None, battle_format: str) -> Path | None:
@@ -107,10 +114,9 @@ def find_team_set(name: str | None, battle_format: str) -> Path | None:
         if folder.is_dir() and any(Walk([folder], is_team_of(battle_format))):
             return folder
         reason = f"there are no {battle_format} teams in {folder}"
-        if has_metamon():
+        if _download is not None:
             try:
-                download = importlib.import_module("metamon.data.download").download_teams
-                return Path(download(battle_format, set_name))
+                return Path(_download(battle_format, set_name))
             except Exception as error:  # of a dozen kinds, by what is wrong with the network
                 reason = f"Metamon cannot download it: {type(error).__name__}"
     if name is not None:

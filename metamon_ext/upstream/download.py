@@ -179,6 +179,13 @@ def download(name: str, formats: Collection[str] = (), only_show: bool = False) 
     return parts
 
 
+def download_teams(battle_format: str, set_name: str) -> Path:
+    """Download a team set by Metamon's own function. Raises what that raises."""
+    from metamon.data import download as metamon
+
+    return Path(metamon.download_teams(battle_format, set_name))
+
+
 def list_files(repository: str, revision: str) -> dict[str, int]:
     """Path -> bytes of all files of a dataset on the hub."""
     from huggingface_hub import HfApi

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from metamon_ext.errors import RunStopped
 from metamon_ext.settings import default_workers
 from tests.conftest import ROOT
 from tests.support.battles import is_decided, play
+from tests.support.third_party import install
 
 Schedule = Callable[..., list[BattleSpec]]
 
@@ -243,3 +245,19 @@ def test_the_arena_writes_what_metamon_was_seen_to_read(
         theirs = read_trajectory(recorded / name)
         assert read_trajectory(path).states == theirs.states
         assert read_trajectory(path).actions == theirs.actions
+
+
+def test_an_executor_of_another_package_plays_the_same_battles(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    there = {"PYTHONPATH": str(install(tmp_path))}
+    words = ("play", "--p1", "simple_heuristics", "--p2", "random", "--num_battles", 3)
+    theirs = cli(*words, "--executor", "one_at_a_time", **there)
+    assert theirs.returncode == 0, theirs.stderr
+    first, *printed = theirs.stdout.splitlines()
+    assert first == "one at a time"
+    ours = cli(*words).stdout.splitlines()
+    assert printed[0] == ours[0] and printed[1].split()[-1] == ours[1].split()[-1]
+    unknown = cli(*words, "--executor", "lokal")
+    assert unknown.returncode == 2
+    assert "Unknown executor 'lokal'. Did you mean 'local'?" in unknown.stderr

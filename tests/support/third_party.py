@@ -1,4 +1,4 @@
-"""A package of somebody else's that declares a reward, an observation space and a trainer."""
+"""A package of another author: a reward, an observation space, a trainer and an executor."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ class HealthSpace:
 class NoTrainer:
     def train(self, dataset, start, config, output_dir):
         return [] if start is None else [start]
+
+
+class OneAtATime:
+    def __init__(self, workers, recording=None, battles_at_once=1):
+        from metamon_ext.arena.executors.local import LocalExecutor
+
+        self.local = LocalExecutor(1, recording, battles_at_once=1)
+
+    def __enter__(self):
+        print("one at a time")
+        return self.local.__enter__()
+
+    def __exit__(self, *error):
+        self.local.__exit__(*error)
 """
 ENTRY_POINTS = """
 [metamon_ext.rewards]
@@ -36,6 +50,8 @@ FaintReward = third_party:FaintReward
 HealthSpace = third_party:HealthSpace
 [metamon_ext.trainers]
 none = third_party:NoTrainer
+[metamon_ext.executors]
+one_at_a_time = third_party:OneAtATime
 """
 
 
