@@ -57,8 +57,9 @@ class Decisions:
         legal = np.unpackbits(rows["legal"], axis=-1, count=num_actions).view(bool)
         actions = rows["actions"][..., :num_actions, :]
         return cls(
-            state=torch.from_numpy(rows["state"].astype(np.float32)),
-            actions=torch.from_numpy(actions.astype(np.float32)),
+            # torch converts half precision several times as fast as numpy
+            state=torch.from_numpy(rows["state"].copy()).float(),
+            actions=torch.from_numpy(actions.copy()).float(),
             legal=torch.from_numpy(legal),
             action=torch.from_numpy(rows["action"].astype(np.int64)),
             **{name: torch.from_numpy(rows[name].copy()) for name in ("reward", "start", "done")},
@@ -136,12 +137,13 @@ class LiteFeaturizer:
         legal = np.zeros((len(rows), NUM_ACTIONS), dtype=bool)
         rows["action"] = trajectory.actions[: len(rows)]
         self.space.reset()
-        for row, may, state in zip(rows, legal, states, strict=False):
-            observation = self.space(state)
-            row["state"], row["actions"] = observation["state"], observation["actions"]
+        observations = [self.space(state) for state in states[: len(rows)]]
+        for column in ("state", "actions"):
+            rows[column] = np.array([one[column] for one in observations], dtype=np.float16)
+        for may, state, action in zip(legal, states, trajectory.actions, strict=False):
             may[maybe_legal_actions(state)] = True
-            if row["action"] >= 0:
-                may[row["action"]] = True  # the game took it, whatever the state says
+            if action >= 0:
+                may[action] = True  # the game took it, whatever the state says
         rows["legal"] = np.packbits(legal, axis=-1)
         rows["reward"] = [self.reward(*pair) for pair in pairwise(states)]
         rows["start"][:1] = True
@@ -150,8 +152,10 @@ class LiteFeaturizer:
 
     @staticmethod
     def restore(rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
-        """The learner's arrays from the rows of a trajectory."""
-        return {name: tensor.numpy() for name, tensor in vars(Decisions.of_rows(rows)).items()}
+        """The columns of the rows of a trajectory, with a bool for each legal action."""
+        arrays = {name: np.array(rows[name]) for name in rows.dtype.names or ()}
+        arrays["legal"] = np.unpackbits(rows["legal"], axis=-1, count=NUM_ACTIONS).view(bool)
+        return arrays
 
     def reference(self, path: Path) -> dict[str, NDArray[Any]]:
         """The same arrays, read from the file."""
