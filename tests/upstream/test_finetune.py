@@ -133,7 +133,9 @@ def test_our_finetuning_says_and_records_what_it_trains(workplace: Path, here: P
         assert record["versions"].keys() >= {"metamon_ext", "metamon", "amago", "torch"}
         assert record["gin"]["train_gin_config"] == read_gin_file(find_gin_file("psro_oracle"))
         data = record["data"]["sources"]["custom replays"]
-        assert data["path"] == str(workplace / "battles") and data["files"] == 6
+        battles = workplace / "battles"
+        assert data["path"] == str(battles)
+        assert data["files"] == len(list((battles / "gen1ou").iterdir())) > 0
     register()
     for epoch in (0, 1):  # Metamon itself would leave the weights of epoch 0 at random
         model = find_model(f"ours_Epoch{epoch}")
