@@ -224,7 +224,7 @@ def test_a_learner_that_expects_something_else_is_refused(cache: Path) -> None:
             "action_space",
         ),
     ]:
-        with pytest.raises(UserError, match=f"{what} is"):
+        with pytest.raises(UserError, match=f"was built with {what}"):
             cached_dataset([str(cache)], None, *spaces)
 
 
