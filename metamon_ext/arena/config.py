@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from metamon_ext.arena.conditions import TURN_LIMIT, Conditions
@@ -32,8 +32,8 @@ class BattleConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        numbers = {name: value for name, value in vars(self).items() if type(value) is int}
-        check_at_least(1, **{name: numbers[name] for name in numbers if name != "seed"})
+        counts = [f.name for f in fields(self) if f.type in ("int", "int | None")]
+        check_at_least(1, **{name: getattr(self, name) for name in counts if name != "seed"})
 
 
 @dataclass(frozen=True, kw_only=True)

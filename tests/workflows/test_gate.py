@@ -9,7 +9,9 @@ import pytest
 
 from metamon_ext.arena.store import read_results
 from metamon_ext.cli import main
+from metamon_ext.errors import UserError
 from metamon_ext.evaluation.sprt import in_words
+from metamon_ext.workflows.gate import GateConfig
 
 COMMON = ("--team_set", "sample", "--seed", "3")
 
@@ -67,6 +69,14 @@ def test_without_a_whole_pair_nothing_is_decided(capsys: pytest.CaptureFixture[s
     assert "no mirrored pair has finished: raise --num_battles" in capsys.readouterr().err
     assert gate("tests.support.arena_policies:Raising", "random", "--max_battles", 4) == 1
     assert "out of memory, say" in capsys.readouterr().err
+
+
+def test_bounds_of_elo_may_be_whole_numbers_and_counts_are_checked() -> None:
+    config = GateConfig(candidate="a", base="b", elo0=-10, elo1=0)
+    assert (config.test.elo0, config.test.elo1) == (-10, 0)
+    for name in ("num_battles", "workers", "turn_limit"):
+        with pytest.raises(UserError, match=f"{name} must be a whole number of at least 1, not 0"):
+            GateConfig(candidate="a", base="b", **{name: 0})
 
 
 def test_gates_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
