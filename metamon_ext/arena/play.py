@@ -38,29 +38,27 @@ def play_battles(
         UserError: a policy cannot be built.
         RunStopped: the run cannot go further. What was played until then is in `store`.
     """
-    known: dict[str, BattleRow] = {}
-    if store:
-        store.drop_failed()
-        known = {row.key: row for row in store.rows()}
-    new = play_new([spec for spec in specs if spec.key not in known], executor, store, label)
-    known |= {row.key: row for row in new}
+    return play_missing(specs, executor, store, store.resume() if store else {}, label)
+
+
+def play_missing(
+    specs: Sequence[BattleSpec],
+    executor: Executor,
+    store: ResultStore | None,
+    known: dict[str, BattleRow],
+    label: str,
+) -> list[BattleRow]:
+    """Like `play_battles`, given the results that are known, by key. Adds the new ones to them."""
+    missing = [spec for spec in specs if spec.key not in known]
+    with closing(executor.play(missing)) as played:
+        for spec, result in track(played, label, total=len(missing)):
+            if store:
+                store.add(spec, result)
+            known[spec.key] = BattleRow.of(spec, result)
     return [
         replace(known[spec.key], player_a=spec.player_a.name, player_b=spec.player_b.name)
         for spec in specs
     ]
-
-
-def play_new(
-    specs: Sequence[BattleSpec], executor: Executor, store: ResultStore | None, label: str
-) -> list[BattleRow]:
-    """Like `play_battles`, for battles that `store` does not hold, in the order of their ends."""
-    rows = []
-    with closing(executor.play(specs)) as played:
-        for spec, result in track(played, label, total=len(specs)):
-            if store:
-                store.add(spec, result)
-            rows.append(BattleRow.of(spec, result))
-    return rows
 
 
 def summarize(rows: Sequence[BattleRow], p1: str) -> dict[str, Any]:

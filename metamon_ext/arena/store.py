@@ -267,6 +267,11 @@ class ResultStore:
             (f"{OVER_TURN_LIMIT}%",),
         )
 
+    def resume(self) -> dict[str, BattleRow]:
+        """Drop the battles that have failed. Returns the others by key: what a run starts from."""
+        self.drop_failed()
+        return {row.key: row for row in self.rows()}
+
     def rows(self) -> list[BattleRow]:
         """All battles, in the order of their keys."""
         return self._do(lambda: _rows(self._db))

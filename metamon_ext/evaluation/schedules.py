@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metamon_ext.arena.conditions import Conditions
 from metamon_ext.arena.executors.protocol import Executor
-from metamon_ext.arena.play import play_battles
+from metamon_ext.arena.play import play_missing
 from metamon_ext.arena.schedule import BattleSpec, Player, matchup
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.evaluation.adaptive import Outcomes, Pairing, allocate, decided
@@ -104,12 +104,13 @@ def play_rounds(
     What the store holds already is not played again. Returns all battles that the plan asked for.
     Raises RunStopped where the run cannot go further.
     """
+    known = store.resume()
     rows: list[BattleRow] = []
     battles: Counts = {}
     number = 0
     while (wanted := plan(outcomes_of(rows, battles), battles)) != battles:
         battles, number = wanted, number + 1
-        rows = play_battles(schedule.specs(battles), executor, store, f"round {number}")
+        rows = play_missing(schedule.specs(battles), executor, store, known, f"round {number}")
     return rows
 
 

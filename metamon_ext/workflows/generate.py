@@ -15,7 +15,7 @@ from metamon_ext.about import __version__
 from metamon_ext.arena.conditions import Conditions
 from metamon_ext.arena.config import RunConfig
 from metamon_ext.arena.executors.protocol import Executor, Recording, find_executor
-from metamon_ext.arena.play import play_new
+from metamon_ext.arena.play import play_missing
 from metamon_ext.arena.schedule import BattleSpec, Player, battle, derive
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.data.trajectory import MANIFEST, RESULTS
@@ -144,8 +144,7 @@ def play_decided(
     to be played again. Raises UserError if there are more than `wanted` already, RunStopped if
     hardly any battle is decided.
     """
-    store.drop_failed()
-    known = {row.key: row for row in store.rows()}
+    known = store.resume()
     if (held := sum(not _is_void(row) for row in known.values())) > wanted:
         raise UserError(f"{store.path} holds {held} battles: ask for at least as many")
     specs: list[BattleSpec] = []
@@ -153,8 +152,7 @@ def play_decided(
         if len(specs) > 4 * wanted + 100:
             raise RunStopped(f"{wanted - lacking} of {len(specs)} battles were won or lost: enough")
         specs += [spec_of(i) for i in range(len(specs), len(specs) + lacking)]
-        missing = [spec for spec in specs if spec.key not in known]
-        known |= {row.key: row for row in play_new(missing, executor, store, "battles")}
+        play_missing(specs, executor, store, known, "battles")
 
 
 def _is_void(row: BattleRow) -> bool:

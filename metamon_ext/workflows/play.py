@@ -10,7 +10,7 @@ from typing import Any
 
 from metamon_ext.arena.config import RunConfig
 from metamon_ext.arena.executors.protocol import Recording, find_executor
-from metamon_ext.arena.play import play_battles, summarize
+from metamon_ext.arena.play import play_missing, summarize
 from metamon_ext.arena.schedule import matchup
 from metamon_ext.arena.store import BattleRow, ResultStore
 from metamon_ext.data.trajectory import RESULTS
@@ -74,16 +74,15 @@ def play(config: PlayConfig) -> PlayResult:
         if config.output_dir:
             store = stack.enter_context(ResultStore(config.output_dir / RESULTS))
             store.register(players.values())
-            store.drop_failed()
-        held = {row.key for row in store.rows()} if store else set()
-        played = sum(spec.key not in held for spec in specs)
+        known = store.resume() if store else {}
+        played = sum(spec.key not in known for spec in specs)
         if config.save_trajectories_to:
             recording = Recording(config.save_trajectories_to)
             if store:
                 recording = Recording(config.save_trajectories_to, store.created)
         executor = stack.enter_context(make_executor(workers=config.workers, recording=recording))
         started = time.perf_counter()
-        rows = play_battles(specs, executor, store, f"{config.p1} - {config.p2}")
+        rows = play_missing(specs, executor, store, known, f"{config.p1} - {config.p2}")
         seconds = time.perf_counter() - started
     summary = summarize(rows, config.p1)
     rate = played / len(specs) / seconds  # of what was played now

@@ -241,6 +241,16 @@ def test_a_policy_that_raises_leaves_the_rest_and_exit_code_1(
     assert results["battles"] == 12 and results["unfinished"] == 0
 
 
+def test_battles_that_fail_are_played_once_a_run_however_many_rounds_it_has(
+    tmp_path: Path,
+) -> None:
+    models = ("tests.support.arena_policies:Raising", "random", "max_base_power")
+    options = ("--battles_per_matchup", 48, "--sprt", 0, 5)
+    with played() as keys:
+        assert main(tournament(tmp_path / "run", *options, models=models)) == 1
+    assert len(keys) == len(set(keys)) == 3 * 48
+
+
 def test_a_full_disk_ends_the_run_with_what_it_has(tmp_path: Path) -> None:
     command = cli_command(tournament(tmp_path, "--battles_per_matchup", 40))
     full = on_a_full_disk(command, 40_000)
