@@ -8,8 +8,9 @@ from metamon_ext.arena.executors.protocol import Executor, Recording, register_e
 from metamon_ext.arena.play import play_battles
 from metamon_ext.arena.policy import Decision, Policy
 from metamon_ext.arena.policy_ref import PolicyRef, register_policy
+from metamon_ext.arena.rows import read_results
 from metamon_ext.arena.schedule import BattleSpec, Player, matchup
-from metamon_ext.arena.store import ResultStore, read_results
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.data.audit import audit
 from metamon_ext.data.filter import FilterConfig, filter_trajectories
 from metamon_ext.data.trajectory import Trajectory, read_trajectory, write_trajectory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Generic, TypeVar
 
 from metamon_ext.errors import UserError, did_you_mean
@@ -42,6 +42,14 @@ class Registry(Generic[T]):
 
     def find(self, name: str) -> T:
         """The part of this name. Raises UserError for an unknown name."""
+        if (found := self.lookup(name)) is not None:
+            return found
+        known = self.names()
+        hint = did_you_mean(str(name), known)
+        raise UserError(f"Unknown {self.kind} {name!r}.{hint} Known: {', '.join(known)}.")
+
+    def lookup(self, name: str) -> T | None:
+        """The part of this name, None for an unknown name."""
         if name in self._parts:
             return self._parts[name]
         for entry_point in self._entry_points():
@@ -51,9 +59,7 @@ class Registry(Generic[T]):
         for finder in self._finders:
             if (found := finder(name)) is not None:
                 return found
-        known = self.names()
-        hint = did_you_mean(str(name), known)
-        raise UserError(f"Unknown {self.kind} {name!r}.{hint} Known: {', '.join(known)}.")
+        return None
 
-    def _entry_points(self):  # type: ignore[no-untyped-def]
+    def _entry_points(self) -> EntryPoints:
         return entry_points(group=self.entry_point_group)

@@ -11,7 +11,7 @@ from typing import Any
 
 from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.executors.protocol import register_executor
-from metamon_ext.arena.policy_ref import Found, add_finder
+from metamon_ext.arena.policy_ref import POLICIES, Found
 from metamon_ext.arena.teams import use_team_download
 from metamon_ext.arena.tracking.tracker import has_metamon, use_tracker
 from metamon_ext.training.trainer import Trainer, register_trainer
@@ -73,8 +73,8 @@ def _find_metamon_reward(name: str) -> Any:
     return metamon_reward(name)
 
 
-add_finder(_find_lite)
-add_finder(_find_metamon)
+POLICIES.add_finder(_find_lite)
+POLICIES.add_finder(_find_metamon)
 if has_metamon():
     from metamon_ext.spaces.registry import REWARDS
 

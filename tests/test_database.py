@@ -18,8 +18,9 @@ import pytest
 from metamon_ext import database
 from metamon_ext.arena.battle import BattleResult
 from metamon_ext.arena.recorded import recorded
+from metamon_ext.arena.rows import read_results
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.store import ResultStore, read_results
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.arena.teams import Team
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import RESULTS, TrajectoryName

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from metamon_ext.arena.store import read_results
+from metamon_ext.arena.rows import read_results
 from tests.conftest import ROOT
+from tests.support.processes import run_python
 
 DATA = ROOT / "tests" / "data" / "arena" / "gen1ou"
 
 
 def example(name: str, *args: object) -> str:
     """What the example prints."""
-    answer = subprocess.run(
-        [sys.executable, ROOT / "examples" / f"{name}.py", *map(str, args)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
+    return run_python(ROOT / "examples" / f"{name}.py", *args, cwd=ROOT, path=ROOT)
 
 
 def test_a_policy_of_ones_own_is_rated(tmp_path: Path) -> None:

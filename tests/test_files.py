@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from metamon_ext.arena.store import ResultStore, read_results
+from metamon_ext.arena.rows import read_results
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.processes import run_python
 
 MAX_FILE, MAX_FUNCTION = 350, 60
 BANNED = re.compile(
@@ -19,12 +19,6 @@ BANNED = re.compile(
     re.IGNORECASE,
 )
 """Words of a dialect that readers have to translate."""
-
-
-def run(*command: str, cwd: Path) -> str:
-    answer = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return answer.stdout
 
 
 @pytest.mark.parametrize(
@@ -38,12 +32,12 @@ def run(*command: str, cwd: Path) -> str:
     ids=["format", "lint", "types", "imports"],
 )
 def test_the_code_keeps_to_the_house_style(command: tuple[str, ...], repository: Path) -> None:
-    run(*command, cwd=repository)
+    run_python(*command, cwd=repository)
 
 
 def test_importing_the_package_loads_nothing_heavy(repository: Path) -> None:
     code = "import sys, metamon_ext, metamon_ext.cli; print(*sys.modules)"
-    loaded = set(run("-c", code, cwd=repository).split())
+    loaded = set(run_python("-c", code, cwd=repository).split())
     assert not loaded & {"torch", "numpy", "poke_env", "metamon", "amago", "matplotlib"}
 
 
@@ -102,7 +96,7 @@ for command in (
 
 def test_only_the_upstream_room_imports_metamon(repository: Path, tmp_path: Path) -> None:
     """All other rooms are imported and used while an import of Metamon or AMAGO raises."""
-    run("-c", WITHOUT_METAMON, str(tmp_path), cwd=repository)
+    run_python("-c", WITHOUT_METAMON, str(tmp_path), cwd=repository)
 
 
 def test_no_machine_is_baked_in(repository: Path) -> None:

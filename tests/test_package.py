@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.processes import run_python
 
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])('out')"
 
@@ -59,15 +59,7 @@ def test_a_wheel_has_all_files_of_the_package_and_the_gin_files(installed: Path)
 
 
 def from_wheel(installed: Path, *command: str) -> str:
-    answer = subprocess.run(
-        [sys.executable, *command],
-        cwd=installed.parent,
-        env=os.environ | {"PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
+    return run_python(*command, cwd=installed.parent, path=installed)
 
 
 def test_the_gin_files_of_a_wheel_are_found_by_name(installed: Path) -> None:

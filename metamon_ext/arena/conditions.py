@@ -61,6 +61,11 @@ class Conditions:
             ) from None
         return cls(found, teams, str(folder or "sample"), turn_limit, simulator_version())
 
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """What results record of the conditions: comparable battles have the same key."""
+        return self.battle_format.name, self.teams_id, self.turn_limit, self.simulator
+
     @cached_property
     def teams_id(self) -> str:
         """A hash of the teams' content, 16 hexadecimal digits."""

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from metamon_ext.arena.executors.protocol import Executor
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.store import BattleRow, ResultStore
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.errors import RunStopped
 from metamon_ext.terminal import track
 

@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -23,16 +22,16 @@ from urllib.parse import parse_qsl, urlencode
 from metamon_ext.arena.policy import HEURISTICS, HeuristicPolicy, Policy
 from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.files import file_sha256
+from metamon_ext.registry import Registry
 from metamon_ext.settings import split_options
 
 Factory = Callable[..., Policy]
 Found = tuple[Factory, dict[str, Any]]
 """What builds a policy, and which of its arguments the name stands for."""
-Finder = Callable[[str], "Found | None"]
 
-ENTRY_POINTS = "metamon_ext.policies"
-_registered: dict[str, Factory] = {}
-_finders: list[Finder] = []
+POLICIES: Registry[Factory | Found] = Registry("policy", "metamon_ext.policies")
+for _name, _class in HEURISTICS.items():
+    POLICIES.register(_name, (HeuristicPolicy, {"player_class": _class}))
 
 
 def register_policy(name: str, factory: Factory) -> None:
@@ -40,14 +39,7 @@ def register_policy(name: str, factory: Factory) -> None:
 
     A class of `__main__` must be importable there again: define it at the top of the script.
     """
-    _registered[name] = factory
-
-
-def add_finder(finder: Finder) -> None:
-    """Ask `finder` for names that are not known otherwise; it returns None for those that it does
-    not know either, or raises UserError."""
-    if finder not in _finders:
-        _finders.append(finder)
+    POLICIES.register(name, (factory, {}))
 
 
 @dataclass(frozen=True)
@@ -144,26 +136,28 @@ class PolicyRef:
 
 
 def _find(name: str, base: str) -> Found:
-    if base in _registered:
-        return _registered[base], {}
-    if base in HEURISTICS:
-        return HeuristicPolicy, {"player_class": HEURISTICS[base]}
-    for entry_point in entry_points(group=ENTRY_POINTS, name=base):
-        return _need_policy(name, entry_point.load()), {}
-    if ":" in base and not os.path.exists(base):
-        module, _, attribute = base.partition(":")
-        try:
-            factory = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise UserError(f"policy {name!r} cannot be imported: {error}") from None
-        return _need_policy(name, factory), {}
-    for finder in _finders:
-        if found := finder(base):
-            return found
-    raise UserError(
-        f"Unknown policy {name!r}.{did_you_mean(base, [*HEURISTICS, *_registered])} "
-        "Run metamon-ext models for the full list, or name the path of a run or module:Class."
-    )
+    found = POLICIES.lookup(base)
+    if found is None:
+        raise UserError(
+            f"Unknown policy {name!r}.{did_you_mean(base, POLICIES.names())} "
+            "Run metamon-ext models for the full list, or name the path of a run or module:Class."
+        )
+    return found if isinstance(found, tuple) else (_need_policy(name, found), {})
+
+
+def _find_class(base: str) -> Factory | None:
+    """The class that `module:Class` names, if it is not the path of something."""
+    if ":" not in base or os.path.exists(base):
+        return None
+    module, _, attribute = base.partition(":")
+    try:
+        factory: Factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"policy {base!r} cannot be imported: {error}") from None
+    return factory
+
+
+POLICIES.add_finder(_find_class)
 
 
 def _need_policy(name: str, factory: Any) -> Factory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.store import query_results
+from metamon_ext.arena.rows import query_results
 from metamon_ext.data.filter import BattleRecord, RecordOf
 from metamon_ext.data.trajectory import RESULTS, TrajectoryError, TrajectoryName
 

@@ -102,9 +102,8 @@ def battle(
 ) -> BattleSpec:
     """One battle of a pairing, from a seed that all battles of a run share."""
     battle_format, teams = conditions.battle_format, conditions.teams
-    where = (battle_format.name, conditions.teams_id, conditions.turn_limit, conditions.simulator)
     players = (player_a.fingerprint, player_b.fingerprint)
-    pair_seed = derive(seed, *where, *players, pair) >> 1  # fits a signed integer
+    pair_seed = derive(seed, *conditions.key, *players, pair) >> 1  # fits a signed integer
     rng = random.Random(pair_seed)
     first, second = rng.choice(teams), rng.choice(teams)
     return BattleSpec(
@@ -117,5 +116,5 @@ def battle(
         second,
         battle_format.name,
         battle_format.gen,
-        *where[1:],
+        *conditions.key[1:],
     )

@@ -4,117 +4,31 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 from metamon_ext.arena.battle import OVER_TURN_LIMIT, BattleResult
+from metamon_ext.arena.rows import (
+    BATTLE_COLUMNS,
+    CONDITION_COLUMNS,
+    RESULT_COLUMNS,
+    SCHEMA,
+    BattleRow,
+    Row,
+    is_old,
+    players_of,
+    rows_of,
+    tables_of,
+)
 from metamon_ext.arena.schedule import BattleSpec, Player
-from metamon_ext.database import DatabaseLocked, connect, reading, wait_while_locked
+from metamon_ext.database import DatabaseLocked, connect, wait_while_locked
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.files import lock_folder
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
-
-SCHEMA = """
-CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE players (
-    id INTEGER PRIMARY KEY, fingerprint TEXT UNIQUE, name TEXT, description TEXT,
-    registered INTEGER
-);
-CREATE TABLE conditions (
-    id INTEGER PRIMARY KEY, battle_format TEXT, teams_id TEXT, turn_limit INTEGER, simulator TEXT,
-    UNIQUE (battle_format, teams_id, turn_limit, simulator)
-);
-CREATE TABLE battles (
-    key TEXT PRIMARY KEY, score REAL, reason TEXT, turns INTEGER, a_decisions INTEGER,
-    b_decisions INTEGER, a_invalid INTEGER, b_invalid INTEGER, digest TEXT,
-    player_a INTEGER REFERENCES players, player_b INTEGER REFERENCES players,
-    conditions INTEGER REFERENCES conditions,
-    pair INTEGER, mirrored INTEGER, seed INTEGER, team_a TEXT, team_b TEXT
-) WITHOUT ROWID;
-"""
-OLD_VERSION = """
-CREATE TEMP VIEW players AS
-    SELECT p1 AS id, p1 AS fingerprint, p1 AS name, '{}' AS description, 0 AS registered
-    FROM main.battles UNION SELECT p2, p2, p2, '{}', 0 FROM main.battles;
-CREATE TEMP VIEW conditions AS
-    SELECT DISTINCT battle_format AS id, battle_format, '' AS teams_id, 0 AS turn_limit,
-        '' AS simulator FROM main.battles;
-CREATE TEMP VIEW battles AS
-    SELECT key,
-        CASE outcome WHEN 'unfinished' THEN NULL WHEN 'tie' THEN 0.5
-            WHEN 'p1' THEN 1.0 - mirrored WHEN 'p2' THEN mirrored + 0.0 ELSE outcome END AS score,
-        reason, turns,
-        CASE mirrored WHEN 0 THEN p1_decisions ELSE p2_decisions END AS a_decisions,
-        CASE mirrored WHEN 0 THEN p2_decisions ELSE p1_decisions END AS b_decisions,
-        CASE mirrored WHEN 0 THEN p1_invalid ELSE p2_invalid END AS a_invalid,
-        CASE mirrored WHEN 0 THEN p2_invalid ELSE p1_invalid END AS b_invalid,
-        digest,
-        CASE mirrored WHEN 0 THEN p1 ELSE p2 END AS player_a,
-        CASE mirrored WHEN 0 THEN p2 ELSE p1 END AS player_b,
-        battle_format AS conditions, pair, mirrored, pair AS seed,
-        CASE mirrored WHEN 0 THEN p1_team ELSE p2_team END AS team_a,
-        CASE mirrored WHEN 0 THEN p2_team ELSE p1_team END AS team_b
-    FROM main.battles;
-"""
-"""Lets a file of metamon_ext 0.1, which kept outcomes by seat, be read like one of today."""
-
-
-@dataclass(frozen=True)
-class BattleRow(BattleResult):
-    """A result together with what was played (see `BattleSpec`); players and teams by name.
-
-    In a mirrored battle `player_a` sat in p2. Finished battles with the same `seed` are a mirrored
-    pair. `teams_id` is a hash of the team set.
-    """
-
-    player_a: str
-    player_b: str
-    battle_format: str
-    teams_id: str
-    turn_limit: int
-    simulator: str
-    pair: int
-    mirrored: int
-    seed: int
-    team_a: str
-    team_b: str
-
-    @classmethod
-    def of(cls, spec: BattleSpec, result: BattleResult) -> BattleRow:
-        """The row of a battle that has just been played."""
-        a, b = spec.p1_team.name, spec.p2_team.name
-        if spec.mirrored:
-            a, b = b, a
-        return cls(
-            **asdict(result),
-            player_a=spec.player_a.name,
-            player_b=spec.player_b.name,
-            battle_format=spec.battle_format,
-            teams_id=spec.teams_id,
-            turn_limit=spec.turn_limit,
-            simulator=spec.simulator,
-            pair=spec.pair,
-            mirrored=spec.mirrored,
-            seed=spec.seed,
-            team_a=a,
-            team_b=b,
-        )
-
-
-_RESULT = [field.name for field in fields(BattleResult)]
-_PLAYERS = ["player_a", "player_b"]
-_CONDITIONS = ["battle_format", "teams_id", "turn_limit", "simulator"]
-_BATTLE = ["pair", "mirrored", "seed", "team_a", "team_b"]
-_SELECT = (
-    f"SELECT {', '.join([*_RESULT, *_PLAYERS, *_CONDITIONS, *_BATTLE])} "
-    "FROM battles JOIN conditions ON conditions.id = battles.conditions ORDER BY key"
-)
 
 
 class ResultStore:
@@ -156,16 +70,16 @@ class ResultStore:
 
     def _create(self) -> None:
         with self._db:
-            if _is_old(self._db):
+            if is_old(self._db):
                 raise UserError(
                     f"{self.path} was written by metamon_ext 0.1. It can be read and rated, but "
                     "not added to: choose another folder."
                 )
-            if not _tables(self._db):
+            if not tables_of(self._db):
                 self._db.executescript(f"BEGIN; {SCHEMA}")
                 now = datetime.now(timezone.utc).isoformat(timespec="seconds")
                 self._db.execute("INSERT INTO run VALUES ('created', ?)", (now,))
-            elif not {"run", "players", "conditions", "battles"} <= _tables(self._db):
+            elif not {"run", "players", "conditions", "battles"} <= tables_of(self._db):
                 raise sqlite3.DatabaseError("other tables")
 
     def _do(self, action: Callable[[], T]) -> T:
@@ -225,7 +139,7 @@ class ResultStore:
     def add(self, spec: BattleSpec, result: BattleResult) -> None:
         """Keep a result. Raises RunStopped where the disk is full, or the file stays locked."""
         row = BattleRow.of(spec, result)
-        values = {name: getattr(row, name) for name in [*_RESULT, *_BATTLE]} | {
+        values = {name: getattr(row, name) for name in [*RESULT_COLUMNS, *BATTLE_COLUMNS]} | {
             "player_a": self._player_id(spec.player_a),
             "player_b": self._player_id(spec.player_b),
             "conditions": self._conditions_id(row),
@@ -246,14 +160,12 @@ class ResultStore:
         return self._ids.setdefault(player.fingerprint, found[0][0])
 
     def _conditions_id(self, row: BattleRow) -> int:
-        values = tuple(getattr(row, name) for name in _CONDITIONS)
+        values = tuple(getattr(row, name) for name in CONDITION_COLUMNS)
         if (known := self._ids.get(values)) is not None:
             return known
-        self._change(
-            f"INSERT OR IGNORE INTO conditions ({', '.join(_CONDITIONS)}) VALUES (?, ?, ?, ?)",
-            values,
-        )
-        where = " AND ".join(f"{name} = ?" for name in _CONDITIONS)
+        names = ", ".join(CONDITION_COLUMNS)
+        self._change(f"INSERT OR IGNORE INTO conditions ({names}) VALUES (?, ?, ?, ?)", values)
+        where = " AND ".join(f"{name} = ?" for name in CONDITION_COLUMNS)
         ((found,),) = self._all(f"SELECT id FROM conditions WHERE {where}", values)
         return self._ids.setdefault(values, found)
 
@@ -274,82 +186,12 @@ class ResultStore:
 
     def rows(self) -> list[BattleRow]:
         """All battles, in the order of their keys."""
-        return self._do(lambda: _rows(self._db))
+        return self._do(lambda: rows_of(self._db))
 
     def players(self) -> dict[str, dict[str, Any]]:
         """Name -> what the policy was (`PolicyRef.describe`), of all players of the file."""
-        return self._do(lambda: dict(_players(self._db).values()))
+        return self._do(lambda: dict(players_of(self._db).values()))
 
 
 def _no_room(path: Path, error: sqlite3.DatabaseError) -> str:
     return f"Cannot write {path} ({error}): make room, then run it again"
-
-
-def read_results(path: Path) -> list[BattleRow]:
-    """The battles of a finished or running run, in the order of their keys.
-
-    Raises UserError if there is no such file, or it cannot be read.
-    """
-    with open_results(path) as db:
-        return wait_while_locked(path, db, lambda: _rows(db))
-
-
-@contextmanager
-def open_results(path: Path) -> Iterator[sqlite3.Connection]:
-    """A results file of this or of an older version, to be queried as `SCHEMA` describes it.
-
-    Raises UserError if there is no such file, or it cannot be read.
-    """
-    if not path.is_file():
-        raise UserError(f"there are no results at {path}")
-    with reading(path) as db:
-        if wait_while_locked(path, db, lambda: _is_old(db)):
-            db.executescript(OLD_VERSION)
-        try:
-            yield db
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"{path} is damaged: a value of {error} is in it") from None
-
-
-def query_results(path: Path, query: str) -> Iterator[Row]:
-    """The rows that an SQL query gets from a results file (see `open_results`)."""
-    with open_results(path) as db:
-        yield from wait_while_locked(path, db, lambda: db.execute(query))
-
-
-def player_names(path: Path) -> dict[Any, str]:
-    """Id of a player in a results file -> its name, which no other player of the file has."""
-    with open_results(path) as db:
-        return {id_: name for id_, (name, _) in _players(db).items()}
-
-
-def _rows(db: sqlite3.Connection) -> list[BattleRow]:
-    names = {id_: name for id_, (name, _) in _players(db).items()}
-    first, second = len(_RESULT), len(_RESULT) + 1
-    found = []
-    for row in db.execute(_SELECT):
-        values = list(row)
-        values[first], values[second] = names[row[first]], names[row[second]]
-        found.append(BattleRow(*values))
-    return found
-
-
-def _players(db: sqlite3.Connection) -> dict[Any, tuple[str, dict[str, Any]]]:
-    """Id -> name and description. Where two have one name, as two checkpoints under one path have,
-    the one that was registered last keeps it; the others get a part of their fingerprint."""
-    query = "SELECT id, name, fingerprint, description FROM players ORDER BY registered"
-    rows = db.execute(query).fetchall()
-    latest = {name: id_ for id_, name, _, _ in rows}
-    return {
-        id_: (name if latest[name] == id_ else f"{name}@{fingerprint[:8]}", json.loads(description))
-        for id_, name, fingerprint, description in rows
-    }
-
-
-def _tables(db: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
-def _is_old(db: sqlite3.Connection) -> bool:
-    columns = {row[1] for row in db.execute("PRAGMA main.table_info(battles)")}
-    return {"p1", "outcome"} <= columns

@@ -24,7 +24,8 @@ from metamon_ext.data.cache.filter import CacheFilter
 from metamon_ext.data.cache.source import CHECKED, check_removed, scan
 from metamon_ext.errors import UserError
 from metamon_ext.settings import check_at_least, default_workers
-from metamon_ext.workflows.featurizers import LITE_SPACE, featurizer_class
+from metamon_ext.training.lite.config import OBS_SPACE, REWARD_FUNCTION
+from metamon_ext.workflows.featurizers import featurizer_class
 
 SECONDS = 2.0
 """How long each side samples in a round."""
@@ -68,7 +69,7 @@ def benchmark_data(path: Path | None, config: DataBenchmarkConfig) -> dict[str, 
     kind = "metamon" if has_metamon() else "lite"
     spaces = {
         "metamon": ("TeamPreviewObservationSpace", "DefaultShapedReward"),
-        "lite": (LITE_SPACE, "WinLossReward"),
+        "lite": (OBS_SPACE, REWARD_FUNCTION),
     }[kind]
     names = (config.obs_space or spaces[0], config.reward_function or spaces[1])
     with tempfile.TemporaryDirectory(prefix="metamon-ext-") as folder:

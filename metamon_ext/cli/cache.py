@@ -13,8 +13,9 @@ from metamon_ext.data.cache.verify import verify as verify_cache
 from metamon_ext.settings import check_at_least
 from metamon_ext.spaces.registry import OBSERVATION_SPACES
 from metamon_ext.terminal import print_json
+from metamon_ext.training.lite.config import OBS_SPACE, REWARD_FUNCTION
 from metamon_ext.walk import print_notes
-from metamon_ext.workflows.featurizers import LITE_SPACE, featurizer_class
+from metamon_ext.workflows.featurizers import featurizer_class
 
 FAULTS_SHOWN = 20
 
@@ -22,8 +23,8 @@ FAULTS_SHOWN = 20
 def build(
     path: Positional[Path],
     output: Path,
-    obs_space: str = LITE_SPACE,
-    reward_function: str = "WinLossReward",
+    obs_space: str = OBS_SPACE,
+    reward_function: str = REWARD_FUNCTION,
     tokenizer: str | None = None,
     action_space: str | None = None,
     train_gin_config: str | None = None,

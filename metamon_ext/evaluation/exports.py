@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from metamon_ext.arena.store import BattleRow
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.data.trajectory import safe_player_name
 from metamon_ext.evaluation.standings import Rated, write_csv
 

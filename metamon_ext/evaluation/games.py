@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from metamon_ext.arena.store import BattleRow
+from metamon_ext.arena.rows import BattleRow
 
 WIN, TIE, LOSS = range(3)
 """Columns of the arrays that count outcomes."""

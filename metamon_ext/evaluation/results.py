@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from metamon_ext.arena.store import BattleRow, player_names, query_results
+from metamon_ext.arena.rows import BattleRow, player_names, query_results
 from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError, first_few
 from metamon_ext.evaluation.battle_logs import find_logs, read_logs

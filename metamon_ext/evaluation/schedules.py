@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from metamon_ext.arena.conditions import Conditions
 from metamon_ext.arena.executors.protocol import Executor
 from metamon_ext.arena.play import play_missing
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.arena.schedule import BattleSpec, Player, matchup
-from metamon_ext.arena.store import BattleRow, ResultStore
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.evaluation.adaptive import Outcomes, Pairing, allocate, decided
 from metamon_ext.evaluation.games import games_of, tally
 from metamon_ext.evaluation.sprt import Sprt, pentanomial

@@ -15,8 +15,8 @@ from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.play import play_battles
 from metamon_ext.arena.policy_ref import PolicyRef
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.arena.schedule import BattleSpec, matchup
-from metamon_ext.arena.store import BattleRow
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import games_of, head_to_head
 from metamon_ext.settings import check_at_least, check_seed, default_workers

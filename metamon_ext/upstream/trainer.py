@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.arena.policy_ref import PolicyRef
-from metamon_ext.data.cache.arrays import HEADER
-from metamon_ext.data.cache.filter import split_name
+from metamon_ext.data.cache.filter import names_cache
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.upstream.finetune_config import FinetuneConfig
 from metamon_ext.upstream.preflight import make_plan
@@ -67,7 +66,7 @@ def _config(
         changes["finetune_from_checkpoint"] = None if epoch is None else int(epoch)
     elif config is None:
         raise UserError("No model to start from. Give a start, or a FinetuneConfig that names one.")
-    is_cache = (split_name(str(dataset))[0] / HEADER).is_file()
+    is_cache = names_cache(dataset)
     changes |= {
         "parsed_replay_dir": None,
         "replay_weight": 0.0,

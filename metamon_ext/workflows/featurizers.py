@@ -6,9 +6,6 @@ from typing import Any
 
 from metamon_ext.errors import UserError
 
-LITE_SPACE = "MatchupObservationSpace"
-"""The observation space of the built-in learner."""
-
 
 def featurizer_class(kind: str) -> Any:
     """The class of a featurizer. Raises UserError where what it needs is not installed."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metamon_ext.arena.config import RunConfig
-from metamon_ext.arena.store import BattleRow
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.evaluation.games import games_of, head_to_head
 from metamon_ext.evaluation.schedules import SprtSchedule

@@ -16,8 +16,9 @@ from metamon_ext.arena.conditions import Conditions
 from metamon_ext.arena.config import RunConfig
 from metamon_ext.arena.executors.protocol import Executor, Recording, find_executor
 from metamon_ext.arena.play import play_missing
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.arena.schedule import BattleSpec, Player, battle, derive
-from metamon_ext.arena.store import BattleRow, ResultStore
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.data.trajectory import MANIFEST, RESULTS
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.files import write_json

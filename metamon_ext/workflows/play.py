@@ -11,8 +11,9 @@ from typing import Any
 from metamon_ext.arena.config import RunConfig
 from metamon_ext.arena.executors.protocol import Recording, find_executor
 from metamon_ext.arena.play import play_missing, summarize
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.arena.schedule import matchup
-from metamon_ext.arena.store import BattleRow, ResultStore
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.data.trajectory import RESULTS
 
 

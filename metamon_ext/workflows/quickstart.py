@@ -22,8 +22,9 @@ from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.play import play_battles
 from metamon_ext.arena.policy_ref import PolicyRef
+from metamon_ext.arena.rows import read_results
 from metamon_ext.arena.schedule import Player, matchup
-from metamon_ext.arena.store import ResultStore, read_results
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.data.audit_report import print_audit
 from metamon_ext.data.filter import FilterConfig, filter_trajectories
 from metamon_ext.data.trajectory import FILTERING_STATS, RESULTS

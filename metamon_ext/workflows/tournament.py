@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 from metamon_ext.arena.conditions import Conditions
 from metamon_ext.arena.config import RunConfig
 from metamon_ext.arena.executors.protocol import Executor, Recording, find_executor
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.arena.schedule import Player
-from metamon_ext.arena.store import BattleRow, ResultStore
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.data.trajectory import RESULTS, TOURNAMENT_RESULTS
 from metamon_ext.errors import RunStopped, UserError, cannot_write
 from metamon_ext.evaluation.exports import results_of, write_battle_logs
@@ -136,11 +138,11 @@ def play_tournament(
         recording = Recording(trajectories, store.created) if trajectories else None
         schedule = Schedule(players, conditions, config.seed)
         try:
-            if executor is not None:
-                rows = play_rounds(plan, schedule, executor, store)
-            else:
-                with make_executor(workers=config.workers, recording=recording) as own:
-                    rows = play_rounds(plan, schedule, own, store)
+            with ExitStack() as stack:
+                used = executor or stack.enter_context(
+                    make_executor(workers=config.workers, recording=recording)
+                )
+                rows = play_rounds(plan, schedule, used, store)
         except RunStopped as error:
             stopped = error
         all_rows = _comparable(rows, store.rows(), conditions)
@@ -210,15 +212,9 @@ def _comparable(
 ) -> list[BattleRow]:
     """The rows under these conditions: the schedule's in its order, then the rest."""
     place = {row.key: i for i, row in enumerate(first)}
-    same = (
-        conditions.battle_format.name,
-        conditions.teams_id,
-        conditions.turn_limit,
-        conditions.simulator,
-    )
     found = [
         row
         for row in rows
-        if (row.battle_format, row.teams_id, row.turn_limit, row.simulator) == same
+        if (row.battle_format, row.teams_id, row.turn_limit, row.simulator) == conditions.key
     ]
     return sorted(found, key=lambda row: (place.get(row.key, len(place)), row.key))

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from metamon_ext.arena.store import read_results
+from metamon_ext.arena.rows import read_results
 from metamon_ext.data.trajectory import TrajectoryName, trajectory_files
 from tests.support.battles import is_decided
 

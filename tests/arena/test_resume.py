@@ -14,8 +14,9 @@ import pytest
 
 from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.play import play_battles
+from metamon_ext.arena.rows import BattleRow, read_results
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.store import BattleRow, ResultStore, read_results
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 
 from metamon_ext.arena.battle import OVER_TURN_LIMIT
 from metamon_ext.arena.play import print_unfinished
-from metamon_ext.arena.store import BattleRow
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.cli import main
 from metamon_ext.errors import RunStopped
 

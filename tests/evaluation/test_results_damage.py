@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metamon_ext.arena.rows import read_results
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.store import ResultStore, read_results
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.results import read_tournament
 from tests.support.battles import result_of

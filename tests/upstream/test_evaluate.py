@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from metamon_ext.arena.rows import BattleRow
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.store import BattleRow
 from metamon_ext.upstream.evaluate import EVAL_TYPES, policy_name, share, tabulate
 from tests.support.battles import result_of
 from tests.upstream.fresh_runs import RNN, fresh_run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metamon_ext.arena.store import read_results
+from metamon_ext.arena.rows import read_results
 from metamon_ext.cli import main
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.sprt import in_words

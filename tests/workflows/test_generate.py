@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metamon_ext.arena.store import read_results
+from metamon_ext.arena.rows import read_results
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import TrajectoryName, read_trajectory, trajectory_files
 from metamon_ext.errors import UserError

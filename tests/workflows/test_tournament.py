@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from metamon_ext.arena.battle import BattleResult
+from metamon_ext.arena.rows import read_results
 from metamon_ext.arena.schedule import BattleSpec
-from metamon_ext.arena.store import ResultStore, read_results
+from metamon_ext.arena.store import ResultStore
 from metamon_ext.cli import main
 from metamon_ext.data.trajectory import TrajectoryName, trajectory_files
 from metamon_ext.errors import UserError

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.typing import NDArray
 
-from metamon_ext.data.cache.arrays import UNRATED, Cache
+from metamon_ext.data.cache.arrays import HEADER, UNRATED, Cache
 from metamon_ext.errors import UserError
 from metamon_ext.settings import split_options
 
@@ -97,6 +97,11 @@ def _outcomes(value: str) -> str:
 def seconds(date: datetime) -> int:
     """Seconds since 1970 of a date, without its time zone."""
     return int(np.datetime64(date.replace(tzinfo=None), "s").astype(np.int64))
+
+
+def names_cache(text: str | Path) -> bool:
+    """Whether this is the folder of a cache, with or without a filter, and not of trajectories."""
+    return (split_name(str(text))[0] / HEADER).is_file()
 
 
 def split_name(text: str) -> tuple[Path, CacheFilter]:

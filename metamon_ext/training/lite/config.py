@@ -13,6 +13,9 @@ from metamon_ext.errors import UserError
 from metamon_ext.settings import check_at_least, check_seed
 
 LITE_CONFIGS = GIN_CONFIGS / "lite"
+OBS_SPACE = "MatchupObservationSpace"
+REWARD_FUNCTION = "WinLossReward"
+"""What the learner is trained with unless other names are given."""
 
 
 @dataclass(frozen=True, kw_only=True)

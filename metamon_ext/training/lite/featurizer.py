@@ -23,11 +23,9 @@ from metamon_ext.spaces.registry import (
     make_reward,
 )
 from metamon_ext.spaces.universal import UniversalState
-from metamon_ext.training.lite.config import read_gin_config
+from metamon_ext.training.lite.config import OBS_SPACE, REWARD_FUNCTION, read_gin_config
 
 FEATURIZER = "lite"
-OBS_SPACE = "MatchupObservationSpace"
-REWARD_FUNCTION = "WinLossReward"
 
 
 @dataclass

@@ -26,7 +26,8 @@ from metamon_ext.learning.losses import (
     td_target,
     weighted_regression_loss,
 )
-from metamon_ext.training.lite.featurizer import OBS_SPACE, Decisions
+from metamon_ext.training.lite.config import OBS_SPACE
+from metamon_ext.training.lite.featurizer import Decisions
 from metamon_ext.training.lite.model import LiteModel
 
 Metrics = dict[str, float]

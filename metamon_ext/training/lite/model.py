@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from metamon_ext.learning.losses import mask_logits
 from metamon_ext.spaces.registry import make_observation_space
-from metamon_ext.training.lite.featurizer import OBS_SPACE
+from metamon_ext.training.lite.config import OBS_SPACE
 
 
 class ActionHead(nn.Module):

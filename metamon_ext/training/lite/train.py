@@ -19,8 +19,7 @@ import torch
 
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import derive
-from metamon_ext.data.cache.arrays import HEADER
-from metamon_ext.data.cache.filter import split_name
+from metamon_ext.data.cache.filter import names_cache, split_name
 from metamon_ext.errors import RunStopped, UserError, first_few, in_one_line
 from metamon_ext.files import atomic_write, lock_folder
 from metamon_ext.learning.losses import discounted_returns
@@ -31,9 +30,14 @@ from metamon_ext.training.lite.checkpoint import (
     save_checkpoint,
     weights_of,
 )
-from metamon_ext.training.lite.config import TrainConfig, read_gin_config
+from metamon_ext.training.lite.config import (
+    OBS_SPACE,
+    REWARD_FUNCTION,
+    TrainConfig,
+    read_gin_config,
+)
 from metamon_ext.training.lite.dataset import Dataset, load_caches, load_folder
-from metamon_ext.training.lite.featurizer import OBS_SPACE, REWARD_FUNCTION, LiteFeaturizer
+from metamon_ext.training.lite.featurizer import LiteFeaturizer
 from metamon_ext.training.lite.learner import Learner
 from metamon_ext.training.lite.policy import LitePolicy
 from metamon_ext.training.lite.training_log import TrainingLog
@@ -91,7 +95,7 @@ class LiteTrainer:
             raise UserError(
                 f"The built-in learner cannot start from {start.name!r}. Name one of its runs."
             )
-        is_cache = (split_name(str(dataset))[0] / HEADER).is_file()
+        is_cache = names_cache(dataset)
         config = replace(
             config or TrainConfig(),
             output_dir=output_dir,
