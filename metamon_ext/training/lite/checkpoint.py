@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,28 @@ def weights_of(
             f"with another version of the observation space. See the config.gin beside it, or "
             "train it again."
         ) from None
+
+
+def critic_index(discounts: Sequence[float], gamma: float) -> int:
+    """Which of the critics of some discounts is that of `gamma`. Raises ValueError if none is."""
+    if gamma not in discounts:
+        known = ", ".join(f"{one:g}" for one in discounts)
+        raise ValueError(
+            f"there is no critic for gamma = {gamma:g}. "
+            + (f"Known: {known}." if known else "It was trained without critics.")
+        )
+    return list(discounts).index(gamma)
+
+
+def critic_of(path: Path, gamma: float) -> int:
+    """The index of a checkpoint's critic for a discount. Raises ValueError if it has none."""
+    discounts = load_checkpoint(path).get("gammas")
+    if discounts is None:
+        raise ValueError(
+            f"{checkpoint_file(path)} does not say for which discounts its critics are: train one "
+            "that begins with its weights, or play it without beta"
+        )
+    return critic_index(discounts, gamma)
 
 
 def load_model(path: Path) -> LiteModel:

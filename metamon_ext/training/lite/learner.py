@@ -1,12 +1,14 @@
 """The binary-advantage actor-critic: networks, losses, and one step of learning.
 
-    y_g      = (1 - m) (r + gamma_g (1 - d) sum_a' pi'(a'|s') Q'_g(s', a')) + m R_g
+    y_g      = (1 - m) (r + gamma_g (1 - d) V'_g(s')) + m R_g
     L_critic = mean (Q_g(s, a) - y_g)^2
     A_g      = Q_g(s, a) - sum_a' pi(a'|s) Q_g(s, a')
-    L_actor  = -mean w(A_g) log pi(a|s)
+    L_actor  = -mean w(A_g) log pi(a|s) - c mean sum_a' pi(a'|s) Q_g(s, a')
 
-pi', Q' are the target networks and R_g the return that followed in the recorded battle. With w = 1
-and no critic loss the same code is behavior cloning.
+R_g is the return that followed in the recorded battle, and V'_g(s') a value under the target
+networks pi', Q': sum_a' pi'(a'|s') Q'_g(s', a') for the policy that is learned, or Q'_g(s', a') of
+the recorded action a' for the behavior that made the data. With w = 1 and no critic loss the same
+code is behavior cloning.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor
 
 from metamon_ext.learning.advantage import binary_advantage_filter
+from metamon_ext.learning.extraction import expected_value_loss
 from metamon_ext.learning.losses import (
     expected_value,
     masked_mean,
@@ -43,7 +46,10 @@ class Learner:
         critic_weight: of L_critic in the sum of the losses; with 0 there are no critics, and the
             filter is given advantages of 0.
         monte_carlo_weight: m in [0, 1]. Returns are unbiased for the recorded policies and
-            reach far at once, bootstrapped targets are for the policy that is learned.
+            reach far at once, bootstrapped targets have less noise.
+        evaluates: "policy" or "behavior", what the bootstrapped targets are the value of.
+        online_coeff: c, as in AMAGO. It needs critics, and targets of the "behavior": those of the
+            policy follow it to actions that the data do not have.
         target_rate: the target networks move this part of the way at every step.
         learning_rate, weight_decay: of AdamW.
         warmup_steps: the learning rate rises linearly over these and stays.
@@ -51,7 +57,8 @@ class Learner:
         obs_space: the registered name of the observation space.
     """
 
-    _PARTS = ("model", "target", "optimizer", "schedule")
+    NETWORKS = ("model", "target")
+    PARTS = (*NETWORKS, "optimizer", "schedule")
 
     def __init__(
         self,
@@ -59,6 +66,8 @@ class Learner:
         filter_func: Callable[[Tensor], Tensor] = binary_advantage_filter,
         critic_weight: float = 1.0,
         monte_carlo_weight: float = 0.5,
+        evaluates: str = "policy",
+        online_coeff: float = 0.0,
         target_rate: float = 0.005,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
@@ -68,10 +77,20 @@ class Learner:
     ) -> None:
         if not gammas or not all(0 <= gamma <= 1 for gamma in gammas):
             raise ValueError(f"gammas are discounts in [0, 1], at least one, not {gammas!r}")
+        if evaluates not in ("policy", "behavior"):
+            raise ValueError(f"Learner.evaluates is policy or behavior, not {evaluates!r}")
+        if online_coeff and not (critic_weight and evaluates == "behavior"):
+            raise ValueError(
+                f"Learner.online_coeff = {online_coeff} needs Learner.evaluates = 'behavior' and "
+                "a Learner.critic_weight above 0"
+            )
         self.gammas = torch.tensor(gammas)
+        self.discounts = [float(gamma) for gamma in gammas] if critic_weight else []
         self.filter_func = filter_func
         self.critic_weight = critic_weight
         self.monte_carlo_weight = monte_carlo_weight
+        self.evaluates = evaluates
+        self.online_coeff = online_coeff
         self.target_rate = target_rate
         self.max_grad_norm = max_grad_norm
         self.model = LiteModel(gammas=len(gammas), obs_space=obs_space)
@@ -102,11 +121,10 @@ class Learner:
             "cross_entropy": masked_mean(-log_prob.detach(), known).item(),
         }
         advantage = torch.zeros_like(returns)
-        critic_loss = None
+        critic_loss = online_loss = None
         if self.critic_weight:
             q = self.model.heads.q_values(x, e)
-            index = taken.unsqueeze(-1).expand(-1, -1, 1, q.shape[-1])
-            q_taken = q[:, :-1].gather(-2, index).squeeze(-2)
+            q_taken = _of_actions(q[:, :-1], action)
             with torch.no_grad():
                 y = self._target(batch, x, h, e, returns)
                 advantage = q_taken - expected_value(log_probs, q)[:, :-1]
@@ -115,17 +133,28 @@ class Learner:
             metrics["critic_loss"] = critic_loss.item()
             metrics["positive_advantage"] = masked_mean((advantage > 0).float(), each).item()
             metrics["q_mean"] = masked_mean(q_taken.detach(), each).item()
+            if self.online_coeff:
+                online_loss = expected_value_loss(log_probs[:, :-1], q[:, :-1], known)
         weight = self.filter_func(advantage.unsqueeze(-1)).squeeze(-1)
         actor_loss = weighted_regression_loss(log_prob, weight, known)
+        if online_loss is not None:
+            actor_loss = actor_loss + self.online_coeff * online_loss
         return actor_loss, critic_loss, {"actor_loss": actor_loss.item()} | metrics
 
     def _target(self, batch: Decisions, x: Tensor, h: Tensor, e: Tensor, returns: Tensor) -> Tensor:
-        """y_g, (B, L, G)."""
-        next_value = expected_value(
-            self.target.log_probs(x, h, e, batch.legal), self.target.q_values(x, e)
-        )[:, 1:]
-        done = batch.done[:, :-1].float()
-        bootstrapped = td_target(batch.reward[:, :-1], done, next_value, self.gammas)
+        """y_g, (B, L, G). R_g stands for the bootstrapped value where a' is missing."""
+        q = self.target.q_values(x, e)[:, 1:]
+        next_action = batch.action[:, 1:]
+        if self.evaluates == "policy":
+            log_probs = self.target.log_probs(x, h, e, batch.legal)[:, 1:]
+            next_value = expected_value(log_probs, q)
+        else:
+            next_value = _of_actions(q, next_action)
+        done = batch.done[:, :-1]
+        bootstrapped = td_target(batch.reward[:, :-1], done.float(), next_value, self.gammas)
+        if self.evaluates == "behavior":
+            unknown = ~done & (next_action < 0)
+            bootstrapped = torch.where(unknown.unsqueeze(-1), returns, bootstrapped)
         return torch.lerp(bootstrapped, returns, self.monte_carlo_weight)
 
     def update(self, batch: Decisions, returns: Tensor) -> Metrics:
@@ -149,7 +178,7 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """All that `update` changes."""
-        return {part: getattr(self, part).state_dict() for part in self._PARTS}
+        return {part: getattr(self, part).state_dict() for part in self.PARTS}
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with the weights of a trained network, in the targets too."""
@@ -158,5 +187,11 @@ class Learner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        for part in self._PARTS:
+        for part in self.PARTS:
             getattr(self, part).load_state_dict(state[part])
+
+
+def _of_actions(q: Tensor, action: Tensor) -> Tensor:
+    """Q_g(s, a) of one action each: (B, L, A, G), (B, L) -> (B, L, G); -1 is taken for 0."""
+    index = action.clamp(min=0)[..., None, None].expand(-1, -1, 1, q.shape[-1])
+    return q.gather(-2, index).squeeze(-2)

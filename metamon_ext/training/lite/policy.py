@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from metamon_ext.arena.policy import CHUNK, in_chunks
+from metamon_ext.learning.extraction import check_beta, improved_policy
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.registry import make_observation_space
 from metamon_ext.spaces.universal import UniversalState
-from metamon_ext.training.lite.checkpoint import checkpoint_file, load_model
+from metamon_ext.training.lite.checkpoint import checkpoint_file, critic_of, load_model
 
 if TYPE_CHECKING:
     from metamon_ext.arena.policy import Decision
@@ -43,14 +44,22 @@ class LitePolicy:
     Args:
         checkpoint: a run's folder, or the file in it.
         temperature: actions are drawn from pi(a|s)^(1/temperature); 0 takes the likeliest.
+        beta: more than 0 plays `improved_policy` by the critics in the place of pi.
+        gamma: the discount of the critic that is used for that.
     """
 
-    def __init__(self, checkpoint: str | Path, temperature: float | str = 1.0) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        temperature: float | str = 1.0,
+        beta: float | str = 0.0,
+        gamma: float | str = 0.999,
+    ) -> None:
         torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
+        self.check(checkpoint, temperature, beta, gamma)
         self._model = load_model(Path(checkpoint))
-        self._temperature = float(temperature)
-        if not self._temperature >= 0:
-            raise ValueError(f"temperature has to be 0 or more, not {temperature}")
+        self._temperature, self._beta = float(temperature), float(beta)
+        self._critic = critic_of(Path(checkpoint), float(gamma)) if self._beta else 0
         self._memories: dict[str, _Memory] = {}
 
     @staticmethod
@@ -58,6 +67,18 @@ class LitePolicy:
         """The file that the network comes from. Raises UserError for one that cannot play."""
         load_model(Path(checkpoint))
         return checkpoint_file(Path(checkpoint))
+
+    @staticmethod
+    def check(
+        checkpoint: str | Path,
+        temperature: float | str = 1.0,
+        beta: float | str = 0.0,
+        gamma: float | str = 0.999,
+    ) -> None:
+        """Raise ValueError for options that are no such numbers, or a critic that is missing."""
+        check_beta(float(beta), float(temperature))
+        if float(beta):
+            critic_of(Path(checkpoint), float(gamma))
 
     def begin(self, battle_id: str) -> None:
         """Start with a blank memory."""
@@ -74,7 +95,7 @@ class LitePolicy:
         return [self._choose(*each) for each in in_chunks(decisions, self._log_probs)]
 
     def _log_probs(self, decisions: Sequence[Decision]) -> NDArray[np.float32]:
-        """log pi in up to CHUNK decisions, (CHUNK, 13); moves the battles' memories on."""
+        """log pi, or log pi_beta, of up to CHUNK decisions, (CHUNK, 13); updates the memories."""
         model = self._model
         state = np.zeros((CHUNK, model.space.state_dim), np.float32)
         actions = np.zeros((CHUNK, NUM_ACTIONS, model.space.action_dim), np.float32)
@@ -88,9 +109,11 @@ class LitePolicy:
             legal[row, decision.legal_actions] = True
             h[row] = memory.before
         with torch.inference_mode():
-            log_probs, _, h = model.step(
+            log_probs, q, h = model.step(
                 torch.from_numpy(state), torch.from_numpy(actions), torch.from_numpy(legal), h
             )
+            if self._beta:
+                log_probs = improved_policy(log_probs, q[..., self._critic], self._beta)
         for memory, after in zip(memories, h, strict=False):
             memory.after = after
         return log_probs.numpy()

@@ -37,6 +37,7 @@ from metamon_ext.training.lite.config import (
     read_gin_config,
 )
 from metamon_ext.training.lite.dataset import Dataset, load_caches, load_folder
+from metamon_ext.training.lite.extraction import Distiller, ExtractionSettings
 from metamon_ext.training.lite.featurizer import LiteFeaturizer
 from metamon_ext.training.lite.learner import Learner
 from metamon_ext.training.lite.policy import LitePolicy
@@ -51,7 +52,7 @@ class TrainSettings:
     """What a gin file sets under `train`.
 
     Attributes:
-        steps: gradient updates in all.
+        steps: gradient updates, without those of `extraction`.
         batch_size: slices for an update.
         length: decisions of a slice.
         seed: of the initial weights and of the order of the data.
@@ -123,23 +124,24 @@ def train(config: TrainConfig) -> PolicyRef:
         settings = TrainSettings()
         torch.manual_seed(settings.torch_seed)
         learner = Learner(obs_space=settings.obs_space)
+        extraction = ExtractionSettings()
+        extraction.check(learner)
         featurizer = _featurizer(config, settings)
     except (TypeError, ValueError) as error:
         raise UserError(f"gin: {' '.join(str(error).split())}") from None
     with lock_folder(run_dir):
-        data_rng = torch.Generator().manual_seed(settings.torch_seed)
-        step = 0
+        run = _Run(run_dir, bindings, settings, extraction, learner)
         if (run_dir / CHECKPOINT).exists():
-            step = resume(run_dir, learner, data_rng, bindings)
+            run.resume()
         elif config.finetune_from is not None:
             start_from(learner, config.finetune_from)
-        if step < settings.steps:
+        if run.step < run.steps:
             data = _load(config, featurizer)
             with (
                 _stopping_if_unwritable(run_dir),
-                TrainingLog(run_dir, step, settings.steps, config.log) as log,
+                TrainingLog(run_dir, run.step, run.steps, config.log) as log,
             ):
-                _run(settings, learner, data, data_rng, step, run_dir, bindings, log)
+                run.train(data, log)
     return PolicyRef(str(run_dir), LitePolicy, {"checkpoint": str(run_dir)})
 
 
@@ -151,20 +153,22 @@ def _bind(config: TrainConfig) -> str:
         cache = LiteFeaturizer.of_cache(split_name(config.cached[0])[0]).definition
         defaults = {"reward_function": REWARD_FUNCTION, "obs_space": OBS_SPACE}
         for name, default in defaults.items():
-            if given[name] is None and not _is_bound(name) and cache[name] != default:
+            if given[name] is None and not _is_bound(f"train.{name}") and cache[name] != default:
                 given[name] = cache[name]
     for name, value in given.items():
         if value is not None:
             gin.bind_parameter(f"train.{name}", value)
+    # an extraction comes after the last step of the learner, which is fixed then
+    may_grow = not _is_bound("extraction.steps") or not gin.query_parameter("extraction.steps")
     bindings = gin.config_str()
     if config.steps is not None:
         gin.bind_parameter("train.steps", config.steps)
-    return bindings
+    return bindings if may_grow else gin.config_str()
 
 
 def _is_bound(name: str) -> bool:
     try:
-        gin.query_parameter(f"train.{name}")
+        gin.query_parameter(name)
     except ValueError:
         return False
     return True
@@ -188,51 +192,84 @@ def _load(config: TrainConfig, featurizer: LiteFeaturizer) -> Dataset:
     return load_folder(config.data_dir, featurizer)
 
 
-def _run(
-    settings: TrainSettings,
-    learner: Learner,
-    data: Dataset,
-    data_rng: torch.Generator,
-    step: int,
-    run_dir: Path,
-    bindings: str,
-    log: TrainingLog,
-) -> None:
-    """Make the steps after `step`."""
-    returns = discounted_returns(data.reward, data.done, learner.gammas)
-    while step < settings.steps:
-        step += 1
-        began = time.perf_counter()
-        indices = data.slices(settings.batch_size, settings.length + 1, data_rng)
-        metrics = learner.update(data.take(indices), returns[indices[:, :-1]])
-        speed = settings.batch_size * settings.length / (time.perf_counter() - began)
-        if not math.isfinite(metrics["grad_norm"]):
-            raise UserError(
-                f"{run_dir}: the gradient of step {step} is not finite: lower Learner.learning_rate"
-            )
-        log.record(step, metrics | {"samples_per_second": speed})
-        if step % settings.checkpoint_every == 0 or step == settings.steps:
-            save(run_dir, step, learner, data_rng, bindings)
+class _Run:
+    """A run in its folder: the steps of the learner, then those of the extraction."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        bindings: str,
+        settings: TrainSettings,
+        extraction: ExtractionSettings,
+        learner: Learner,
+    ) -> None:
+        self._run_dir, self._bindings = run_dir, bindings
+        self._settings, self._extraction = settings, extraction
+        self._learner: Learner | Distiller = learner
+        self._gammas = learner.gammas
+        self._data_rng = torch.Generator().manual_seed(settings.torch_seed)
+        self.step = 0
+        self.steps = settings.steps + extraction.steps
+
+    def resume(self) -> None:
+        """Restore the checkpoint, of either stage."""
+        if has_teacher(self._run_dir):
+            self._begin_extraction()
+        self.step = resume(self._run_dir, self._learner, self._data_rng, self._bindings)
+
+    def _begin_extraction(self) -> None:
+        assert isinstance(self._learner, Learner)
+        self._learner = Distiller(self._learner, self._extraction)
+
+    def train(self, data: Dataset, log: TrainingLog) -> None:
+        """Make the steps after `step`."""
+        settings = self._settings
+        returns = discounted_returns(data.reward, data.done, self._gammas)
+        while self.step < self.steps:
+            if self.step == settings.steps:
+                self._begin_extraction()
+            self.step += 1
+            began = time.perf_counter()
+            indices = data.slices(settings.batch_size, settings.length + 1, self._data_rng)
+            metrics = self._learner.update(data.take(indices), returns[indices[:, :-1]])
+            speed = settings.batch_size * settings.length / (time.perf_counter() - began)
+            if not math.isfinite(metrics["grad_norm"]):
+                raise UserError(
+                    f"{self._run_dir}: the gradient of step {self.step} is not finite: lower "
+                    "Learner.learning_rate"
+                )
+            log.record(self.step, metrics | {"samples_per_second": speed})
+            if self.step % settings.checkpoint_every == 0 or self.step in (
+                settings.steps,
+                self.steps,
+            ):
+                self._save()
+
+    def _save(self) -> None:
+        """Write the settings that took part and, last, the checkpoint."""
+        with atomic_write(self._run_dir / CONFIG) as path:
+            path.write_text(gin.operative_config_str())
+        content = {
+            "step": self.step,
+            "learner": self._learner.state_dict(),
+            "order": self._data_rng.get_state(),
+            "model_sizes": self._learner.model.sizes,
+            "gammas": self._learner.discounts,
+            "bindings": self._bindings,
+        }
+        save_checkpoint(self._run_dir / CHECKPOINT, content)
 
 
-def save(
-    run_dir: Path, step: int, learner: Learner, data_rng: torch.Generator, bindings: str
-) -> None:
-    """Write the settings that took part and, last, the checkpoint."""
-    with atomic_write(run_dir / CONFIG) as path:
-        path.write_text(gin.operative_config_str())
-    content = {
-        "step": step,
-        "learner": learner.state_dict(),
-        "order": data_rng.get_state(),
-        "model_sizes": learner.model.sizes,
-        "bindings": bindings,
-    }
-    save_checkpoint(run_dir / CHECKPOINT, content)
+def has_teacher(run_dir: Path) -> bool:
+    """Whether the checkpoint of a run is one of its extraction."""
+    learner = load_checkpoint(run_dir).get("learner")
+    return isinstance(learner, dict) and "teacher" in learner
 
 
-def resume(run_dir: Path, learner: Learner, data_rng: torch.Generator, bindings: str) -> int:
-    """Restore what `save` wrote last. Returns the steps made until then.
+def resume(
+    run_dir: Path, learner: Learner | Distiller, data_rng: torch.Generator, bindings: str
+) -> int:
+    """Restore the checkpoint. Returns the steps made until then.
 
     Raises UserError if the run was begun with other settings, or is damaged.
     """
@@ -244,10 +281,12 @@ def resume(run_dir: Path, learner: Learner, data_rng: torch.Generator, bindings:
             f"{run_dir} was begun with other settings: {old or 'none'} there, {new or 'none'} "
             "here. Give the settings of the run, or name another one."
         )
-    model = weights_of(run_dir, content, learner.model)
-    target = weights_of(run_dir, content, learner.target, "target")
+    networks = {
+        part: weights_of(run_dir, content, getattr(learner, part), part)
+        for part in learner.NETWORKS
+    }
     try:
-        learner.load_state_dict(content["learner"] | {"model": model, "target": target})
+        learner.load_state_dict(content["learner"] | networks)
         data_rng.set_state(content["order"])
         return operator.index(content["step"])
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -133,3 +133,47 @@ def test_of_two_habits_the_winning_one_is_kept(filter_func: Any, expected: float
     x, h, e = learner.model(batch.state, batch.actions, batch.legal, batch.start)
     pi = learner.model.heads.log_probs(x, h, e, batch.legal).exp()
     assert pi[0, 0, 0].item() == pytest.approx(expected, abs=0.05)
+
+
+def test_critics_of_the_behavior_and_the_online_term_are_those_of_the_formulas() -> None:
+    """Decision by decision; where the next action is missing, its return stands for it."""
+    plain = make_learner(monte_carlo_weight=0.25, evaluates="behavior")
+    learner = make_learner(monte_carlo_weight=0.25, evaluates="behavior", online_coeff=0.5)
+    batch, returns = make_batch()
+    batch.action[0, 3] = -1
+    actor_loss, critic_loss, _ = learner.losses(batch, returns)
+    filtered, same, _ = plain.losses(batch, returns)
+    x, h, e = learner.model(batch.state, batch.actions, batch.legal, batch.start)
+    pi = learner.model.heads.log_probs(x, h, e, batch.legal).exp()
+    q = learner.model.heads.q_values(x, e)
+    target_q = learner.target.q_values(x, e)
+    values, critic_terms = [], []
+    for b in range(2):
+        for t in range(4):
+            a, after = int(batch.action[b, t]), int(batch.action[b, t + 1])
+            for g, gamma in enumerate((0.9, 0.99)):
+                if a == -1:
+                    continue
+                values.append(sum(pi[b, t, i] * q[b, t, i, g] for i in range(3)))
+                ahead = 0.0 if batch.done[b, t] else target_q[b, t + 1, after, g]
+                y = batch.reward[b, t] + gamma * ahead
+                y = returns[b, t, g] if after == -1 else 0.75 * y + 0.25 * returns[b, t, g]
+                critic_terms.append((q[b, t, a, g] - y) ** 2)
+    torch.testing.assert_close(critic_loss, torch.stack(critic_terms).mean())
+    torch.testing.assert_close(same, critic_loss)
+    torch.testing.assert_close(actor_loss, filtered - 0.5 * torch.stack(values).mean())
+    actor_loss.backward()
+    assert all(w.grad is None for w in learner.model.heads.critics.parameters())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"online_coeff": 0.1},
+        {"online_coeff": 0.1, "evaluates": "behavior", "critic_weight": 0.0},
+        {"evaluates": "behaviour"},
+    ],
+)
+def test_the_online_term_needs_critics_of_the_behavior(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"Learner\.(online_coeff|evaluates)"):
+        make_learner(**settings)

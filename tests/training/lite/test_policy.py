@@ -14,7 +14,7 @@ from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.actions import maybe_legal_actions
 from metamon_ext.spaces.universal import UniversalState
-from metamon_ext.training.lite.checkpoint import save_checkpoint
+from metamon_ext.training.lite.checkpoint import load_checkpoint, load_model, save_checkpoint
 from metamon_ext.training.lite.model import LiteModel
 from metamon_ext.training.lite.policy import CHUNK, LitePolicy
 from tests.conftest import ROOT
@@ -155,3 +155,69 @@ def test_the_folder_of_a_run_is_as_good_as_its_file(checkpoint: Path) -> None:
     LitePolicy(checkpoint.parent)
     with pytest.raises(UserError, match="no such checkpoint"):
         LitePolicy(checkpoint.parent / "other")
+
+
+@pytest.fixture(scope="module")
+def with_critics(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network, and what its critics are for."""
+    path = tmp_path_factory.mktemp("critics") / "checkpoint.pt"
+    save_checkpoint(path, load_checkpoint(checkpoint) | {"gammas": [0.9, 0.99, 0.999, 0.9999]})
+    return path
+
+
+def test_beta_plays_what_the_critic_of_the_discount_prefers(
+    with_critics: Path, battles: dict[str, list[Asked]]
+) -> None:
+    decisions = next(iter(battles.values()))
+    model = load_model(with_critics)
+    seen: list[torch.Tensor] = []
+    compute = model.heads.q_values
+
+    def noted(x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        seen.append(compute(x, e))
+        return seen[-1]
+
+    for index, gamma in ((0, 0.9), (2, 0.999)):
+        policy = LitePolicy(with_critics, temperature=0, beta=1e6, gamma=gamma)
+        policy._model.heads.q_values = noted  # type: ignore[method-assign]
+        policy.begin("one")
+        decision = Asked("one", decisions[0].state, seed=1)
+        (chosen,) = policy.act([decision])
+        q = seen[-1][0, decision.legal_actions, index]
+        assert chosen == decision.legal_actions[int(q.argmax())]
+
+
+def test_beta_0_is_the_policy_itself(with_critics: Path, battles: dict[str, list[Asked]]) -> None:
+    decisions = next(iter(battles.values()))
+    choices = []
+    for options in ({}, {"beta": 0.0}, {"beta": "0"}):
+        policy = LitePolicy(with_critics, **options)
+        policy.begin(decisions[0].battle_id)
+        choices.append([policy.act([decision])[0] for decision in decisions])
+    assert choices[0] == choices[1] == choices[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        (
+            {"gammas": [0.9, 0.99]},
+            {"gamma": 0.999},
+            "no critic for gamma = 0.999. Known: 0.9",
+        ),
+        ({"gammas": []}, {}, "no critic for gamma = 0.999. It was trained without critics"),
+        ({}, {}, "does not say for which discounts its critics are"),
+        ({"gammas": [0.999]}, {"beta": -1}, "beta has to be 0 or more, not -1"),
+    ],
+)
+def test_a_critic_that_is_not_there_is_refused(
+    content: dict[str, object],
+    options: dict[str, object],
+    says: str,
+    checkpoint: Path,
+    tmp_path: Path,
+) -> None:
+    save_checkpoint(tmp_path / "checkpoint.pt", load_checkpoint(checkpoint) | content)
+    with pytest.raises((UserError, ValueError)) as refusal:
+        LitePolicy(tmp_path, **({"beta": 1.0} | options))
+    assert says in str(refusal.value)

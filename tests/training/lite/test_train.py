@@ -113,6 +113,53 @@ def test_a_killed_run_loses_nothing_and_logs_nothing_twice(
     assert steps_logged(resumed) == list(range(1, 13))
 
 
+EXTRACTION = [*SMALL, "extraction.steps = 8", "extraction.beta = 10.0"]
+
+
+@pytest.mark.parametrize("stop", [4, 8, 12, 15])
+def test_a_run_that_is_killed_in_either_stage_ends_as_one_that_was_not(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    from metamon_ext.training.lite.extraction import Distiller
+    from metamon_ext.training.lite.learner import Learner
+
+    complete = run("complete", 10, EXTRACTION)
+    assert "teacher" in load_checkpoint(complete)["learner"]
+    calls = iter(range(100))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        for stage in (Learner, Distiller):
+
+            def killed(self: Any, *args: Any, update: Any = stage.update) -> Any:
+                if next(calls) == stop:
+                    raise KeyboardInterrupt
+                return update(self, *args)
+
+            patch.setattr(stage, "update", killed)
+        run("killed", 10, EXTRACTION)
+    resumed = run("killed", 10, EXTRACTION)
+    assert_same_state(complete, resumed)
+    assert steps_logged(resumed) == list(range(1, 19))
+
+
+def test_the_extraction_comes_after_the_last_step(run: Callable[..., Path]) -> None:
+    """A run without one may get more steps later; with one, its actor is another already."""
+    folder = run("run", 5, EXTRACTION)
+    with pytest.raises(UserError, match=r"train\.steps = 5 there, train\.steps = 6 here"):
+        run("run", 6, EXTRACTION)
+    plain = run("plain", 5)
+    networks = [load_checkpoint(each)["learner"]["model"] for each in (folder, plain)]
+    changed = {name for name in networks[0] if not torch.equal(*(n[name] for n in networks))}
+    assert {name.split(".")[1] for name in changed} == {"actor"}
+
+
+def test_an_extraction_without_its_critic_is_refused_before_training(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"gin: there is no critic for gamma = 0\.5"):
+        run("run", 5, [*EXTRACTION, "extraction.gamma = 0.5"])
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+
+
 def test_the_seed_is_all_that_chance_depends_on(run: Callable[..., Path]) -> None:
     assert_same_state(run("one", 3, seed=5), run("same", 3, seed=5))
     with pytest.raises(AssertionError):

@@ -1,0 +1,113 @@
+"""The last stage of training: the improved policy, distilled into the actor.
+
+Critics, encoders and memory stay as they are; only the actor's head learns. So the checkpoint
+alone plays the stronger policy, and its critics are still those of the recorded behavior.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import gin
+import torch
+from torch import Tensor
+
+from metamon_ext.learning.extraction import check_beta, distillation_loss, improved_policy
+from metamon_ext.learning.losses import masked_mean
+from metamon_ext.training.lite.checkpoint import critic_index
+from metamon_ext.training.lite.featurizer import Decisions
+from metamon_ext.training.lite.learner import Learner, Metrics
+
+
+@gin.configurable("extraction", module="metamon_ext")
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """What a gin file sets under `extraction`: see `improved_policy`.
+
+    Attributes:
+        steps: gradient updates after `train.steps`; 0: no such stage.
+        beta: how far the policy moves towards the actions that the critic prefers.
+        gamma: the discount of the critic.
+        temperature: the actor is fitted at this temperature: played at 1, it is pi_beta^(1/T).
+        learning_rate: of AdamW, constant.
+    """
+
+    steps: int = 0
+    beta: float = 100.0
+    gamma: float = 0.999
+    temperature: float = 1.0
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, int) or self.steps < 0:
+            raise ValueError(f"extraction.steps = {self.steps!r} is not an integer of at least 0")
+        if not self.temperature > 0:
+            raise ValueError(f"extraction.temperature has to be above 0, not {self.temperature}")
+        check_beta(self.beta, self.temperature)
+
+    def check(self, learner: Learner) -> None:
+        """Raise ValueError if the learner will have no critic to extract a policy from."""
+        if self.steps:
+            critic_index(learner.discounts, self.gamma)
+
+
+class Distiller:
+    """Networks, optimizer, and one `update`, as `Learner` has them.
+
+    Args:
+        learner: a trained one. Its network is changed in place.
+        settings: of the stage.
+
+    Raises ValueError if the learner has no critic for the discount.
+    """
+
+    NETWORKS = ("model", "teacher")
+    PARTS = (*NETWORKS, "optimizer")
+
+    def __init__(self, learner: Learner, settings: ExtractionSettings) -> None:
+        self.model, self.discounts = learner.model, learner.discounts
+        self.teacher = copy.deepcopy(self.model.heads).requires_grad_(False)
+        self._settings = settings
+        self._critic = critic_index(self.discounts, settings.gamma)
+        self._max_grad_norm = learner.max_grad_norm
+        self.optimizer = torch.optim.AdamW(
+            self.model.heads.actor.parameters(), lr=settings.learning_rate
+        )
+
+    def update(self, batch: Decisions, returns: Tensor) -> Metrics:
+        """One step of gradient descent. The returns play no part."""
+        with torch.no_grad():
+            x, h, e = self.model(batch.state, batch.actions, batch.legal, batch.start)
+            q = self.teacher.q_values(x, e)[..., self._critic]
+            log_pi = self.teacher.log_probs(x, h, e, batch.legal)
+            improved = improved_policy(log_pi, q, self._settings.beta)
+        known = batch.action >= 0
+        log_probs = self.model.heads.log_probs(x, h, e, batch.legal)
+        fitted = torch.log_softmax(log_probs * self._settings.temperature, dim=-1)
+        loss = distillation_loss(fitted, improved, known)
+        self.optimizer.zero_grad()
+        loss.backward()
+        actor = self.model.heads.actor.parameters()
+        grad_norm = torch.nn.utils.clip_grad_norm_(actor, self._max_grad_norm).item()
+        self.optimizer.step()
+        taken = batch.action.clamp(min=0).unsqueeze(-1)
+        log_prob = log_probs.detach().gather(-1, taken).squeeze(-1)
+        best = log_probs.detach().argmax(-1) == batch.action
+        return {
+            "actor_loss": loss.item(),
+            "accuracy": masked_mean(best.float(), known).item(),
+            "cross_entropy": masked_mean(-log_prob, known).item(),
+            "grad_norm": grad_norm,
+            "lr": self._settings.learning_rate,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `update` changes, and the heads that teach."""
+        return {part: getattr(self, part).state_dict() for part in self.PARTS}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        for part in self.PARTS:
+            getattr(self, part).load_state_dict(state[part])
