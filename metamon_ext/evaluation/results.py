@@ -189,7 +189,7 @@ def _columns(
         for a, b, score, *numbers, battle_format in battles
     )
     types = [np.int64, np.int64, np.float64, np.int64, np.int64, np.int64, np.int64]
-    chunks = [[np.zeros(0, dtype) for dtype in types]]
+    chunks: list[list[NDArray[Any]]] = [[np.zeros(0, dtype) for dtype in types]]
     while chunk := list(islice(coded, 100_000)):
         columns = zip(types, zip(*chunk, strict=True), strict=True)
         chunks.append([np.array(column, dtype) for dtype, column in columns])

@@ -76,6 +76,8 @@ def _headers(file: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     with open_unpacked(file) as stream:
         bounded: Any = _BoundedReads(stream)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
+            if archive.firstmember is None:  # type: ignore[attr-defined]
+                return  # empty; asked for more, Python 3.10's tarfile seeks to before the start
             while (member := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps them all
                 if member.isreg():

@@ -177,6 +177,7 @@ def test_an_archive_is_given_by_its_folder(tmp_path: Path, source: Path) -> None
     place=st.integers(0, 2**16),
     change=st.integers(0, 255),
 )
+@example(names=[], place=0, change=0)
 @example(names=["\0"], place=0, change=0)
 @example(names=["é\0"], place=0, change=0)
 @example(names=["a\0b", "c"], place=0, change=0)
