@@ -5,7 +5,8 @@
 solves max_p E_p[A(s, a)] - KL(p || pi) / beta, the KL-regularized step of policy improvement
 (Peters et al. 2010, "Relative entropy policy search"; Peng et al. 2019, arXiv:1910.00177). One such
 step on critics of the recorded behavior is one-step RL (Brandfonbrener et al. 2021,
-arXiv:2106.08909).
+arXiv:2106.08909). Policy distillation (Rusu et al. 2016, arXiv:1511.06295) puts it into an actor,
+by KL(pi_beta || pi): see `metamon_ext.learning.damping.categorical_kl`.
 
 Shapes: ... any, A actions, G discount factors.
 """
@@ -29,20 +30,6 @@ def improved_policy(log_probs: Tensor, q: Tensor, beta: float) -> Tensor:
         beta: 0 leaves pi as it is; large values choose the action of the highest Q.
     """
     return torch.log_softmax(log_probs + beta * q, dim=-1)
-
-
-def distillation_loss(log_probs: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """mean KL(p || pi) over the decisions that count: policy distillation (Rusu et al. 2016,
-    arXiv:1511.06295).
-
-    Args:
-        log_probs: (..., A), log pi(a|s), with the gradient.
-        teacher: (..., A), log p(a|s), constants.
-        mask: (...), bool.
-    """
-    p = teacher.detach().exp()
-    kl = torch.where(p > 0, p * (teacher.detach() - log_probs), 0.0).sum(-1)
-    return masked_mean(kl, mask)
 
 
 def expected_value_loss(log_probs: Tensor, q: Tensor, mask: Tensor) -> Tensor:

@@ -65,11 +65,23 @@ class ReferencePolicy(nn.Module):
         return self
 
     @torch.no_grad()
-    def forward(self, batch: Batch, straight_from_obs: dict[str, Tensor]) -> Tensor:
-        """log pi_ref(. | s), (B, L, G, A)."""
+    def encode(self, batch: Batch) -> Tensor:
+        """What actor and critics see of each step, (B, L, D)."""
         step = self.tstep_encoder(obs=batch.obs, rl2s=batch.rl2s)
         memory, _ = self.traj_encoder(seq=step, time_idxs=batch.time_idxs, hidden_state=None)
-        return self.actor(memory, straight_from_obs=straight_from_obs).logits
+        return memory
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, straight_from_obs: dict[str, Tensor]) -> Tensor:
+        """log pi_ref(. | s), (B, L, G, A)."""
+        return self.actor(self.encode(batch), straight_from_obs=straight_from_obs).logits
+
+    @staticmethod
+    def complete(state_dict: dict[str, Any], prefix: str) -> None:
+        """Make the policy in an agent's weights its reference."""
+        for key, value in list(state_dict.items()):
+            if key.removeprefix(prefix).split(".")[0] in PARTS:
+                state_dict[f"{prefix}reference.{key.removeprefix(prefix)}"] = value
 
 
 @gin.configurable(module="metamon_ext")
@@ -131,7 +143,7 @@ class DampedAgent(Agent):
         straight_from_obs = {key: batch.obs[key] for key in self.pass_obs_keys_to_actor}
         reference = self.reference(batch, straight_from_obs)[:, :-1]
         assert logits.shape == reference.shape == (*actor_loss.shape[:-1], self.action_dim)
-        legal, mask = _legal_actions(batch, logits), _unmasked(batch)
+        legal, mask = legal_actions(batch, logits), unmasked(batch)
 
         kl = categorical_kl(logits, reference, legal).unsqueeze(-1)
         kl_coeff = self.kl_factor * self.kl_coeff(self.updates)
@@ -185,21 +197,26 @@ def damped_agent(**kwargs: Any) -> DampedAgent:
     A training file takes the place of the model's `agent_type`, and knows nothing of the model.
     But a model's file says with which actor, and to which agent.
     """
+    return (DampedMultiTaskAgent if model_is_multitask() else DampedAgent)(**kwargs)
+
+
+def model_is_multitask() -> bool:
+    """Whether the model's gin file is for a `MultiTaskAgent`."""
     try:
         gin.query_parameter("amago.agent.MultiTaskAgent.actor_type")
     except ValueError:
-        return DampedAgent(**kwargs)
-    return DampedMultiTaskAgent(**kwargs)
+        return False
+    return True
 
 
-def _legal_actions(batch: Batch, logits: Tensor) -> Tensor:
+def legal_actions(batch: Batch, logits: Tensor) -> Tensor:
     """(B, L - 1, 1, A), bool. Everything is legal in an environment that does not say."""
     if "illegal_actions" not in batch.obs:
         return torch.ones_like(logits, dtype=torch.bool)
     return ~batch.obs["illegal_actions"][:, :-1].bool().unsqueeze(-2)
 
 
-def _unmasked(batch: Batch) -> Tensor:
+def unmasked(batch: Batch) -> Tensor:
     """(B, L - 1, 1, 1), bool: the steps that are neither padding nor without an action."""
     mask = ~(batch.rl2s == MAGIC_PAD_VAL).all(-1, keepdim=True)[:, 1:]
     if "missing_action_mask" in batch.obs:
@@ -211,13 +228,10 @@ def _reference_from_policy(
     agent: DampedAgent, state_dict: dict[str, Any], prefix: str, *_: Any
 ) -> None:
     """Complete a checkpoint that brings no reference: its policy is the one, and t is 0."""
-    reference, extra_state = f"{prefix}reference.", f"{prefix}_extra_state"
-    if agent.keep_reference and any(key.startswith(reference) for key in state_dict):
+    if agent.keep_reference and any(k.startswith(f"{prefix}reference.") for k in state_dict):
         return
-    for key, value in list(state_dict.items()):
-        if key.removeprefix(prefix).split(".")[0] in PARTS:
-            state_dict[reference + key.removeprefix(prefix)] = value
-    state_dict[extra_state] = torch.tensor((0.0, 1.0, 1.0), dtype=torch.float64)
+    ReferencePolicy.complete(state_dict, prefix)
+    state_dict[f"{prefix}_extra_state"] = torch.tensor((0.0, 1.0, 1.0), dtype=torch.float64)
 
 
 def _control_learning_rate(agent: DampedAgent) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import gc
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,10 @@ from numpy.typing import NDArray
 
 from metamon_ext.arena.policy import CHUNK, in_chunks
 from metamon_ext.errors import UserError, in_one_line
+from metamon_ext.learning.extraction import improved_policy
+from metamon_ext.learning.losses import mask_logits
 from metamon_ext.upstream.checkpoints import Checkpoint, find_checkpoint
+from metamon_ext.upstream.extraction import q_values, trains_critics
 from metamon_ext.upstream.hidden_state import Rows, blank, put, take
 from metamon_ext.upstream.models import build_model, load_weights
 
@@ -105,6 +109,11 @@ class MetamonPolicy:
         temperature: of `MetamonDiscrete`, which clips the probabilities to [0.001, 0.99] after
             it. Unlike there an illegal action is never drawn. 0 takes the likeliest.
         battle_backend: metamon, pokeagent or poke-env; by default the model's own.
+        beta: more than 0 plays `improved_policy` by the critics in the place of pi, in 1 / units
+            of the model's reward function.
+        gamma: the discount of the critic that is used for that; by default the agent's main one.
+
+    Raises UserError for a model that cannot be built, or has no such critic.
     """
 
     def __init__(
@@ -113,6 +122,8 @@ class MetamonPolicy:
         checkpoint: int | str | None = None,
         temperature: float | str = 1.0,
         battle_backend: str | None = None,
+        beta: float | str = 0.0,
+        gamma: float | str | None = None,
     ) -> None:
         epoch = None if checkpoint is None else int(checkpoint)
         self._greedy = float(temperature) == 0
@@ -121,6 +132,8 @@ class MetamonPolicy:
         self.battle_backend = battle_backend or self._model.battle_backend
         self._experiment = load_agent(found, float(temperature) or 1.0)
         self._agent = self._experiment.policy
+        self._beta = float(beta) / (float(temperature) or 1.0)
+        self._critic = self._find_critic(gamma) if self._beta else -1
         self._device = self._experiment.DEVICE
         if self._device.type == "cpu":
             torch.set_num_threads(1)  # workers share the cores already
@@ -129,6 +142,18 @@ class MetamonPolicy:
         (self._blank,) = take(self._hidden, 1)
         self._memories: dict[str, Memory] = {}
         spare_the_collector()
+
+    def _find_critic(self, gamma: float | str | None) -> int:
+        agent = self._agent
+        if not trains_critics(agent):
+            raise UserError("beta needs trained critics, and this model was trained without them")
+        if gamma is None:
+            return -1
+        known = [float(one) for one in agent.gammas]
+        near = [i for i, one in enumerate(known) if math.isclose(one, float(gamma), rel_tol=1e-6)]
+        if not near:
+            raise UserError(f"There is no critic for gamma = {gamma}. Known: {known}.")
+        return near[-1]
 
     def begin(self, battle_id: str) -> None:
         """Start with the blank memory of the network."""
@@ -189,7 +214,12 @@ class MetamonPolicy:
             emb, hidden = agent.traj_encoder(emb, time_idxs=time_idxs, hidden_state=self._hidden)
             seen = {key: obs[key] for key in agent.pass_obs_keys_to_actor}
             dists = agent.actor(emb, straight_from_obs=seen)  # (CHUNK, 1, gammas, actions)
-            return dists.probs[:, 0, -1].float().cpu().numpy(), hidden
+            probs = dists.probs[:, 0, -1].float()
+            if self._beta:
+                log_probs = mask_logits(probs.log(), ~obs["illegal_actions"][:, 0])
+                q = q_values(agent, emb)[:, 0, self._critic].float()
+                probs = improved_policy(log_probs, q, self._beta).exp()
+            return probs.cpu().numpy(), hidden
 
     def _outputs(self, decision: Decision) -> dict[int, int]:
         """The legal outputs of the agent, and the action that each of them is."""

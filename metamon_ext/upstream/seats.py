@@ -26,10 +26,12 @@ class MetamonModel:
         checkpoint: int | str | None = None,
         temperature: float | str = 1.0,
         battle_backend: str | None = None,
+        beta: float | str = 0.0,
+        gamma: float | str | None = None,
     ) -> Policy:
         from metamon_ext.upstream.policy import MetamonPolicy
 
-        return MetamonPolicy(model, checkpoint, temperature, battle_backend)
+        return MetamonPolicy(model, checkpoint, temperature, battle_backend, beta, gamma)
 
     @staticmethod
     def check(
@@ -37,12 +39,18 @@ class MetamonModel:
         checkpoint: int | str | None = None,
         temperature: float | str = 1.0,
         battle_backend: str | None = None,
+        beta: float | str = 0.0,
+        gamma: float | str | None = None,
     ) -> None:
         """Raise UserError or ValueError for values that `MetamonPolicy` does not take."""
         if checkpoint is not None and not str(checkpoint).isdecimal():
             raise ValueError(f"checkpoint={checkpoint} is not the number of an epoch")
         if not 0 <= float(temperature) < float("inf"):
             raise ValueError(f"temperature={temperature} is not a number of at least 0")
+        if not 0 <= float(beta) < float("inf"):
+            raise ValueError(f"beta={beta} is not a number of at least 0")
+        if gamma is not None and not 0 <= float(gamma) <= 1:
+            raise ValueError(f"gamma={gamma} is not a number from 0 to 1")
         if battle_backend not in (None, *BACKENDS):
             raise ValueError(f"battle_backend={battle_backend} is none of {', '.join(BACKENDS)}")
         find_checkpoint(model, None if checkpoint is None else int(checkpoint))

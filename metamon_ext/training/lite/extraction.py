@@ -14,7 +14,8 @@ import gin
 import torch
 from torch import Tensor
 
-from metamon_ext.learning.extraction import check_beta, distillation_loss, improved_policy
+from metamon_ext.learning.damping import categorical_kl
+from metamon_ext.learning.extraction import check_beta, improved_policy
 from metamon_ext.learning.losses import masked_mean
 from metamon_ext.training.lite.checkpoint import critic_index
 from metamon_ext.training.lite.featurizer import Decisions
@@ -85,8 +86,8 @@ class Distiller:
             improved = improved_policy(log_pi, q, self._settings.beta)
         known = batch.action >= 0
         log_probs = self.model.heads.log_probs(x, h, e, batch.legal)
-        fitted = torch.log_softmax(log_probs * self._settings.temperature, dim=-1)
-        loss = distillation_loss(fitted, improved, known)
+        fitted = log_probs * self._settings.temperature
+        loss = masked_mean(categorical_kl(improved, fitted, batch.legal), known)
         self.optimizer.zero_grad()
         loss.backward()
         actor = self.model.heads.actor.parameters()
