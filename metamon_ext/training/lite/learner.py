@@ -52,9 +52,11 @@ class Learner:
             policy follow it to actions that the data do not have.
         target_rate: the target networks move this part of the way at every step.
         learning_rate, weight_decay: of AdamW.
-        warmup_steps: the learning rate rises linearly over these and stays.
+        warmup_steps: the learning rate rises linearly over these.
+        final_learning_rate: it falls linearly to this at the last step; None: it stays.
         max_grad_norm: the gradient is scaled down to this norm.
         obs_space: the registered name of the observation space.
+        steps: how many there will be, for the fall of the learning rate.
     """
 
     NETWORKS = ("model", "target")
@@ -74,6 +76,8 @@ class Learner:
         warmup_steps: int = 100,
         max_grad_norm: float = 1.0,
         obs_space: str = OBS_SPACE,
+        final_learning_rate: float | None = None,
+        steps: int = 1,
     ) -> None:
         if not gammas or not all(0 <= gamma <= 1 for gamma in gammas):
             raise ValueError(f"gammas are discounts in [0, 1], at least one, not {gammas!r}")
@@ -98,9 +102,13 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=learning_rate, weight_decay=weight_decay
         )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: min(1.0, (step + 1) / max(warmup_steps, 1))
-        )
+        fall = 0.0 if final_learning_rate is None else 1 - final_learning_rate / learning_rate
+
+        def factor(step: int) -> float:
+            rise = min(1.0, (step + 1) / max(warmup_steps, 1))
+            return rise * (1 - fall * min(1.0, (step + 1) / steps))
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def losses(self, batch: Decisions, returns: Tensor) -> tuple[Tensor, Tensor | None, Metrics]:
         """L_actor, L_critic (None where no critic is learned) and metrics for the log.

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import gin
 import torch
@@ -123,7 +124,7 @@ def train(config: TrainConfig) -> PolicyRef:
     try:
         settings = TrainSettings()
         torch.manual_seed(settings.torch_seed)
-        learner = Learner(obs_space=settings.obs_space)
+        learner = Learner(obs_space=settings.obs_space, steps=settings.steps)
         extraction = ExtractionSettings()
         extraction.check(learner)
         featurizer = _featurizer(config, settings)
@@ -153,25 +154,25 @@ def _bind(config: TrainConfig) -> str:
         cache = LiteFeaturizer.of_cache(split_name(config.cached[0])[0]).definition
         defaults = {"reward_function": REWARD_FUNCTION, "obs_space": OBS_SPACE}
         for name, default in defaults.items():
-            if given[name] is None and not _is_bound(f"train.{name}") and cache[name] != default:
+            if given[name] is None and _bound(f"train.{name}") is None and cache[name] != default:
                 given[name] = cache[name]
     for name, value in given.items():
         if value is not None:
             gin.bind_parameter(f"train.{name}", value)
-    # an extraction comes after the last step of the learner, which is fixed then
-    may_grow = not _is_bound("extraction.steps") or not gin.query_parameter("extraction.steps")
     bindings = gin.config_str()
     if config.steps is not None:
         gin.bind_parameter("train.steps", config.steps)
-    return bindings if may_grow else gin.config_str()
+    # the last step is fixed where an extraction follows it or the learning rate falls towards it
+    ends = _bound("extraction.steps") or _bound("Learner.final_learning_rate") is not None
+    return gin.config_str() if ends else bindings
 
 
-def _is_bound(name: str) -> bool:
+def _bound(name: str) -> Any:
+    """What a gin file binds; None if it binds nothing."""
     try:
-        gin.query_parameter(name)
+        return gin.query_parameter(name)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _featurizer(config: TrainConfig, settings: TrainSettings) -> LiteFeaturizer:

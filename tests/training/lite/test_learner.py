@@ -107,6 +107,13 @@ def test_the_learning_rate_warms_up_and_the_gradient_is_clipped() -> None:
     assert torch.stack(norms).norm() <= 1.001e-3
 
 
+def test_the_learning_rate_falls_to_its_last_value() -> None:
+    learner = make_learner(learning_rate=1.0, warmup_steps=1, final_learning_rate=0.2, steps=4)
+    batch = make_batch()
+    rates = [learner.update(*batch)["lr"] for _ in range(5)]
+    assert rates == pytest.approx([0.8, 0.6, 0.4, 0.2, 0.2])
+
+
 @pytest.mark.parametrize(
     ("filter_func", "expected"),
     [(binary_advantage_filter, 5 / 6), (behavior_cloning_filter, 1 / 2)],
