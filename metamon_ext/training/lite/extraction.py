@@ -64,8 +64,8 @@ class Distiller:
     Raises ValueError if the learner has no critic for the discount.
     """
 
-    NETWORKS = ("model", "teacher")
-    PARTS = (*NETWORKS, "optimizer")
+    networks = ("model", "teacher")
+    _parts = (*networks, "optimizer")
 
     def __init__(self, learner: Learner, settings: ExtractionSettings) -> None:
         self.model, self.discounts = learner.model, learner.discounts
@@ -106,9 +106,9 @@ class Distiller:
 
     def state_dict(self) -> dict[str, Any]:
         """All that `update` changes, and the heads that teach."""
-        return {part: getattr(self, part).state_dict() for part in self.PARTS}
+        return {part: getattr(self, part).state_dict() for part in self._parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        for part in self.PARTS:
+        for part in self._parts:
             getattr(self, part).load_state_dict(state[part])

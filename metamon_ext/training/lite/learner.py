@@ -3,12 +3,12 @@
     y_g      = (1 - m) (r + gamma_g (1 - d) V'_g(s')) + m R_g
     L_critic = mean (Q_g(s, a) - y_g)^2
     A_g      = Q_g(s, a) - sum_a' pi(a'|s) Q_g(s, a')
-    L_actor  = -mean w(A_g) log pi(a|s) - c mean sum_a' pi(a'|s) Q_g(s, a')
+    L_actor  = -mean w(A_g) log pi(a|s) - c mean sum_a' pi(a'|s) Q_g(s, a') + c_kl(t) KL(pi || pi_0)
 
 R_g is the return that followed in the recorded battle, and V'_g(s') a value under the target
 networks pi', Q': sum_a' pi'(a'|s') Q'_g(s', a') for the policy that is learned, or Q'_g(s', a') of
-the recorded action a' for the behavior that made the data. With w = 1 and no critic loss the same
-code is behavior cloning.
+the recorded action a' for the behavior that made the data. pi_0 is the policy that training starts
+from. With w = 1 and no critic loss the same code is behavior cloning.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from metamon_ext.learning.advantage import binary_advantage_filter
+from metamon_ext.learning.damping import categorical_kl
 from metamon_ext.learning.extraction import expected_value_loss
 from metamon_ext.learning.losses import (
     expected_value,
@@ -50,6 +51,7 @@ class Learner:
         evaluates: "policy" or "behavior", what the bootstrapped targets are the value of.
         online_coeff: c, as in AMAGO. It needs critics, and targets of the "behavior": those of the
             policy follow it to actions that the data do not have.
+        kl_coeff: c_kl of the gradient update t, such as `PowerLaw`; None: no KL regularization.
         target_rate: the target networks move this part of the way at every step.
         learning_rate, weight_decay: of AdamW.
         warmup_steps: the learning rate rises linearly over these.
@@ -59,9 +61,6 @@ class Learner:
         steps: how many there will be, for the fall of the learning rate.
     """
 
-    NETWORKS = ("model", "target")
-    PARTS = (*NETWORKS, "optimizer", "schedule")
-
     def __init__(
         self,
         gammas: Sequence[float] = (0.9, 0.99, 0.999, 0.9999),
@@ -70,6 +69,7 @@ class Learner:
         monte_carlo_weight: float = 0.5,
         evaluates: str = "policy",
         online_coeff: float = 0.0,
+        kl_coeff: Callable[[float], float] | None = None,
         target_rate: float = 0.005,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
@@ -95,10 +95,13 @@ class Learner:
         self.monte_carlo_weight = monte_carlo_weight
         self.evaluates = evaluates
         self.online_coeff = online_coeff
+        self.kl_coeff = kl_coeff
         self.target_rate = target_rate
         self.max_grad_norm = max_grad_norm
         self.model = LiteModel(gammas=len(gammas), obs_space=obs_space)
         self.target = copy.deepcopy(self.model.heads).requires_grad_(False)
+        self.reference = copy.deepcopy(self.model).requires_grad_(False) if kl_coeff else None
+        self.networks = ["model", "target", *(["reference"] if kl_coeff else [])]
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=learning_rate, weight_decay=weight_decay
         )
@@ -147,7 +150,19 @@ class Learner:
         actor_loss = weighted_regression_loss(log_prob, weight, known)
         if online_loss is not None:
             actor_loss = actor_loss + self.online_coeff * online_loss
+        if self.reference is not None and self.kl_coeff is not None:
+            kl = masked_mean(self._kl(batch, log_probs)[:, :-1], known)
+            actor_loss = actor_loss + self.kl_coeff(self.schedule.last_epoch) * kl
+            metrics["kl"] = kl.item()
         return actor_loss, critic_loss, {"actor_loss": actor_loss.item()} | metrics
+
+    def _kl(self, batch: Decisions, log_probs: Tensor) -> Tensor:
+        """KL(pi || pi_0) of each decision, (B, L + 1)."""
+        assert self.reference is not None
+        with torch.no_grad():
+            x, h, e = self.reference(batch.state, batch.actions, batch.legal, batch.start)
+            reference = self.reference.heads.log_probs(x, h, e, batch.legal)
+        return categorical_kl(log_probs, reference, batch.legal)
 
     def _target(self, batch: Decisions, x: Tensor, h: Tensor, e: Tensor, returns: Tensor) -> Tensor:
         """y_g, (B, L, G). R_g stands for the bootstrapped value where a' is missing."""
@@ -186,16 +201,22 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """All that `update` changes."""
-        return {part: getattr(self, part).state_dict() for part in self.PARTS}
+        return {part: getattr(self, part).state_dict() for part in self._parts}
+
+    @property
+    def _parts(self) -> list[str]:
+        return [*self.networks, "optimizer", "schedule"]
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Begin with the weights of a trained network, in the targets too."""
+        """Begin with the weights of a trained network, in targets and reference too."""
         self.model.load_state_dict(weights)
         self.target.load_state_dict(self.model.heads.state_dict())
+        if self.reference is not None:
+            self.reference.load_state_dict(weights)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        for part in self.PARTS:
+        for part in self._parts:
             getattr(self, part).load_state_dict(state[part])
 
 

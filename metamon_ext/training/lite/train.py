@@ -284,7 +284,7 @@ def resume(
         )
     networks = {
         part: weights_of(run_dir, content, getattr(learner, part), part)
-        for part in learner.NETWORKS
+        for part in learner.networks
     }
     try:
         learner.load_state_dict(content["learner"] | networks)

@@ -173,6 +173,36 @@ def test_critics_of_the_behavior_and_the_online_term_are_those_of_the_formulas()
     assert all(w.grad is None for w in learner.model.heads.critics.parameters())
 
 
+def test_the_policy_is_held_near_the_one_that_training_starts_from() -> None:
+    batch, returns = make_batch()
+    start = make_learner()
+    with torch.no_grad():
+        for weight in start.model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    distances = []
+    for coefficient in (0.0, 100.0):
+        learner = make_learner(kl_coeff=lambda t, c=coefficient: c, learning_rate=3e-3)
+        learner.start_from(start.model.state_dict())
+        first = learner.update(batch, returns)
+        assert abs(first["kl"]) < 1e-6
+        distances.append([learner.update(batch, returns)["kl"] for _ in range(20)][-1])
+        other = make_learner(kl_coeff=lambda t: 0.0)
+        other.load_state_dict(learner.state_dict())
+        held, again = learner.reference, other.reference
+        assert held is not None and again is not None
+        for a, b in zip(held.parameters(), again.parameters(), strict=True):
+            assert torch.equal(a, b)
+    assert 0 < distances[1] < 0.3 * distances[0]
+
+
+def test_the_coefficient_follows_its_schedule() -> None:
+    asked = []
+    learner = make_learner(kl_coeff=lambda t: asked.append(t) or 0.0)
+    for _ in range(3):
+        learner.update(*make_batch())
+    assert asked == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
