@@ -35,6 +35,16 @@ def test_the_built_in_trainer_resumes_and_names_its_checkpoint(tmp_path: Path) -
     assert_same_state(folder, tmp_path / "other")
 
 
+def test_every_checkpoint_is_a_policy_if_all_are_kept(tmp_path: Path) -> None:
+    config = replace(CONFIG, steps=12, keep_checkpoints=True)  # one each 5 steps, and the last
+    refs = find_trainer("lite").train(DATA, None, config, tmp_path / "run")
+    kept = [tmp_path / "run" / "checkpoints" / f"step_{step}.pt" for step in (5, 10, 12)]
+    assert refs == [PolicyRef.resolve(str(path)) for path in kept]
+    assert [load_checkpoint(path)["step"] for path in kept] == [5, 10, 12]
+    assert len({ref.fingerprint for ref in refs}) == 3
+    assert_same_state(kept[-1], tmp_path / "run")
+
+
 def test_a_trainer_takes_a_cache_and_a_policy_to_start_from(tmp_path: Path) -> None:
     trainer, cache = find_trainer("lite"), tmp_path / "c.mmap"
     build(DATA, cache, LiteFeaturizer())

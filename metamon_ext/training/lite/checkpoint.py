@@ -16,6 +16,7 @@ from metamon_ext.learning.weights import fitting, read_weights
 from metamon_ext.training.lite.model import LiteModel
 
 CHECKPOINT = "checkpoint.pt"
+CHECKPOINTS = "checkpoints"
 FORMAT = "metamon_ext lite 1"
 
 
@@ -30,6 +31,15 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def checkpoint_file(path: Path) -> Path:
     """The checkpoint itself, or that in a run's folder."""
     return path / CHECKPOINT if path.is_dir() else path
+
+
+def kept_checkpoints(run_dir: Path) -> list[Path]:
+    """The checkpoints that a run has kept, by step."""
+    found = {}
+    for path in (run_dir / CHECKPOINTS).glob("step_*.pt"):
+        if (step := path.stem.removeprefix("step_")).isdecimal():
+            found[int(step)] = path
+    return [found[step] for step in sorted(found)]
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

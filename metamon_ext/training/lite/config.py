@@ -35,6 +35,7 @@ class TrainConfig:
         reward_function: a registered name; None: that of the cache, or as the gin file says.
         obs_space: a registered name; None: that of the cache, or as the gin file says.
         finetune_from: the run or checkpoint whose weights a new run starts from.
+        keep_checkpoints: keep every checkpoint as `checkpoints/step_{N}.pt` too.
         log: also log to Weights & Biases (WANDB_MODE=offline works).
     """
 
@@ -49,6 +50,7 @@ class TrainConfig:
     reward_function: str | None = None
     obs_space: str | None = None
     finetune_from: Path | None = None
+    keep_checkpoints: bool = False
     log: bool = False
 
     def __post_init__(self) -> None:

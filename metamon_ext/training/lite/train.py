@@ -27,6 +27,8 @@ from metamon_ext.learning.losses import discounted_returns
 from metamon_ext.settings import check_seed
 from metamon_ext.training.lite.checkpoint import (
     CHECKPOINT,
+    CHECKPOINTS,
+    kept_checkpoints,
     load_checkpoint,
     save_checkpoint,
     weights_of,
@@ -83,7 +85,7 @@ class TrainSettings:
 
 
 class LiteTrainer:
-    """The built-in learner as a `Trainer`. It keeps one checkpoint, the latest."""
+    """The built-in learner as a `Trainer`. It keeps the checkpoints that the config asks for."""
 
     def train(
         self,
@@ -105,7 +107,9 @@ class LiteTrainer:
             cached=[str(dataset)] if is_cache else (),
             finetune_from=None if start is None else start.weights,
         )
-        return [train(config)]
+        latest = train(config)
+        kept = kept_checkpoints(output_dir) if config.keep_checkpoints else []
+        return [_policy_of(path) for path in kept] or [latest]
 
 
 def train(config: TrainConfig) -> PolicyRef:
@@ -131,7 +135,7 @@ def train(config: TrainConfig) -> PolicyRef:
     except (TypeError, ValueError) as error:
         raise UserError(f"gin: {' '.join(str(error).split())}") from None
     with lock_folder(run_dir):
-        run = _Run(run_dir, bindings, settings, extraction, learner)
+        run = _Run(run_dir, bindings, settings, extraction, learner, config.keep_checkpoints)
         if (run_dir / CHECKPOINT).exists():
             run.resume()
         elif config.finetune_from is not None:
@@ -143,7 +147,11 @@ def train(config: TrainConfig) -> PolicyRef:
                 TrainingLog(run_dir, run.step, run.steps, config.log) as log,
             ):
                 run.train(data, log)
-    return PolicyRef(str(run_dir), LitePolicy, {"checkpoint": str(run_dir)})
+    return _policy_of(run_dir)
+
+
+def _policy_of(checkpoint: Path) -> PolicyRef:
+    return PolicyRef(str(checkpoint), LitePolicy, {"checkpoint": str(checkpoint)})
 
 
 def _bind(config: TrainConfig) -> str:
@@ -203,8 +211,10 @@ class _Run:
         settings: TrainSettings,
         extraction: ExtractionSettings,
         learner: Learner,
+        keep_checkpoints: bool,
     ) -> None:
         self._run_dir, self._bindings = run_dir, bindings
+        self._keep_checkpoints = keep_checkpoints
         self._settings, self._extraction = settings, extraction
         self._learner: Learner | Distiller = learner
         self._gammas = learner.gammas
@@ -258,6 +268,10 @@ class _Run:
             "gammas": self._learner.discounts,
             "bindings": self._bindings,
         }
+        if self._keep_checkpoints:
+            kept = self._run_dir / CHECKPOINTS
+            kept.mkdir(exist_ok=True)
+            save_checkpoint(kept / f"step_{self.step}.pt", content)
         save_checkpoint(self._run_dir / CHECKPOINT, content)
 
 
