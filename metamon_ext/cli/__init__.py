@@ -25,6 +25,7 @@ COMMANDS = {
     "self_play_tournament": "play a tournament between any number of policies",
     "calculate_elo": "rate the players of a tournament, with intervals",
     "visualize_results": "write plots and a report of a tournament",
+    "meta_game": "find the meta-strategy of a league, and how much of its strength is cyclic",
     "models": "list the policies that can play here",
     "setup": "install the simulator from npm into the cache folder",
     "doctor": "check this machine and what is installed; print a fix for each failed check",
@@ -54,6 +55,8 @@ def find_command(command: str) -> Command | Mapping[str, Command]:
             from metamon_ext.cli.data import FUNCTIONS as functions
         case "calculate_elo" | "visualize_results":
             from metamon_ext.cli.results import FUNCTIONS as functions
+        case "meta_game":
+            from metamon_ext.cli.meta_game import FUNCTIONS as functions
         case "download" | "download_pokechamp" | "parse_replays":
             from metamon_ext.cli.replays import FUNCTIONS as functions
         case "evaluate":

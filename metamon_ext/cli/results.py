@@ -23,7 +23,7 @@ def calculate_elo(
     """Write the four files and print the table.
 
     Args:
-        output_prefix: how the files begin, in the tournament's folder unless it is an absolute path
+        output_prefix: how the files begin, beside the results unless it is an absolute path
     """
     rated = rate(config)
     prefix = write_ratings(rated, config, output_prefix)
@@ -41,7 +41,7 @@ def visualize_results(config: RatingsConfig, output_dir: Path | None = None) -> 
     """Write the pictures, the table and the page.
 
     Args:
-        output_dir: else visualizations/ in the tournament's folder
+        output_dir: else visualizations/ beside the results
     """
     from metamon_ext.evaluation.visualize_results import visualize
 

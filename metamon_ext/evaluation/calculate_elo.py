@@ -1,10 +1,10 @@
-"""Ratings from a tournament's folder, with intervals, in four files."""
+"""Ratings of a tournament or of a head-to-head table, with intervals, in four files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metamon_ext.errors import UserError, cannot_write
 from metamon_ext.evaluation.games import Games
 from metamon_ext.evaluation.report import to_dict
-from metamon_ext.evaluation.results import read_tournament
+from metamon_ext.evaluation.results import read_head_to_head, read_tournament
 from metamon_ext.evaluation.standings import (
     Rated,
     matrix,
@@ -41,41 +41,58 @@ class RatingsConfig:
 
     Attributes:
         tournament_dir: the folder of a tournament, or of Metamon's battle logs.
+        head_to_head: instead of it, a CSV with the columns player, opponent, wins, losses, ties.
         k_factor: of classic Elo.
         initial_rating: of classic Elo.
         anchor: the player whose rating is set to `anchor_rating`. None: the mean of all is.
         anchor_rating: where the scale is tied to.
     """
 
-    tournament_dir: Path
+    tournament_dir: Path | None = None
+    head_to_head: Path | None = None
     k_factor: float = 32.0
     initial_rating: float = 1500.0
     anchor: str | None = None
     anchor_rating: float = 1500.0
 
     def __post_init__(self) -> None:
+        if (self.tournament_dir is None) == (self.head_to_head is None):
+            raise UserError("Pass one of --tournament_dir and --head_to_head.")
         for name, lowest in (("k_factor", 0), ("initial_rating", None), ("anchor_rating", None)):
             value = getattr(self, name)
             if not math.isfinite(value) or (lowest is not None and value <= lowest):
                 least = "" if lowest is None else f" above {lowest}"
                 raise UserError(f"{name} must be a finite number{least}, not {value}.")
 
+    @property
+    def folder(self) -> Path:
+        """Where the files go by default: the tournament's folder, or that of the table."""
+        return self.tournament_dir or self.head_to_head.parent  # type: ignore[union-attr]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the players are rated, whatever the battles are read from."""
+        sources = ("tournament_dir", "head_to_head")
+        return {name: value for name, value in vars(self).items() if name not in sources}
+
 
 def rate(config: RatingsConfig) -> Rated:
     """Rate the players of a tournament. Raises UserError where there are no finished battles."""
-    results = read_tournament(config.tournament_dir)
-    settings = {name: value for name, value in vars(config).items() if name != "tournament_dir"}
-    return rate_results(results, **settings)
+    if config.head_to_head is not None:
+        results = read_head_to_head(config.head_to_head)
+        note = "The table does not say in which order the battles were played: classic Elo is of a "
+        results = replace(results, notes=[*results.notes, f"{note}random order."])
+    else:
+        results = read_tournament(config.folder)
+    return rate_results(results, **config.settings)
 
 
 def content_of(rated: Rated, config: RatingsConfig) -> dict[str, Any]:
     """What `{prefix}_ratings.json` holds."""
-    settings = asdict(config)
-    del settings["tournament_dir"]
     return to_dict(rated) | {
         "meaning": MEANING,
         "battle_formats": rated.results.formats,
-        **settings,
+        **config.settings,
         "notes": rated.results.notes,
     }
 
@@ -84,10 +101,9 @@ def write_ratings(rated: Rated, config: RatingsConfig, output_prefix: str = "elo
     """Write the four `FILES`, whose paths begin with the one that is returned.
 
     Args:
-        output_prefix: how the names begin, in the tournament's folder unless it is an absolute
-            path.
+        output_prefix: how the names begin, in the config's `folder` unless it is an absolute path.
     """
-    prefix = config.tournament_dir / output_prefix
+    prefix = config.folder / output_prefix
     if output_prefix.endswith("/") or Path(output_prefix).name in ("", ".."):
         raise UserError(f"--output_prefix {output_prefix!r} is a folder: add a name to it")
     try:

@@ -98,6 +98,30 @@ class Games:
         """WIN, TIE or LOSS of `a`, (n,)."""
         return (2 - 2 * self.score).astype(np.int64)
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Games]) -> Games:
+        """The games of several tournaments. Players of the same name are one player; mirrored pairs
+        of different tournaments are different pairs."""
+        players = [*dict.fromkeys(player for part in parts for player in part.players)]
+        index = {player: i for i, player in enumerate(players)}
+        columns: list[list[NDArray[np.int64]]] = [[], [], []]
+        for part in parts:
+            rank = np.array([index[player] for player in part.players], dtype=np.int64)
+            offset = sum(map(len, columns[0]))
+            pair = np.unique(part.pair, return_inverse=True)[1] + offset
+            for column, values in zip(columns, (rank[part.a], rank[part.b], pair), strict=True):
+                column.append(values)
+        a, b, pair = map(np.concatenate, columns)
+        return cls(players, a, b, pair, np.concatenate([part.score for part in parts]))
+
+    def among(self, players: Iterable[str]) -> Games:
+        """The games of these players against each other."""
+        chosen = set(players)
+        kept = np.array([player in chosen for player in self.players], dtype=bool)
+        rows = kept[self.a] & kept[self.b]
+        columns = (self.a, self.b, self.pair, self.score)
+        return Games(self.players, *(column[rows] for column in columns))
+
     def __len__(self) -> int:
         return len(self.score)
 
@@ -134,6 +158,22 @@ def tally(games: Iterable[Game]) -> dict[tuple[str, str], NDArray[np.int64]]:
         (players[m // len(players)], players[m % len(players)]): outcomes
         for m, outcomes in zip(met[first], matchups, strict=True)
     }
+
+
+def pair_kinds(
+    outcomes: Sequence[NDArray[np.int64]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the pairs that ended alike.
+
+    Args:
+        outcomes: of each matchup, its (pairs, 3) wins, ties and losses (see `tally`).
+
+    Returns:
+        (kinds, 4) number of the matchup, in order, and wins, ties and losses; (kinds,) pairs.
+    """
+    rows = [np.insert(pairs, 0, matchup, axis=1) for matchup, pairs in enumerate(outcomes)]
+    kinds, counts = np.unique(np.concatenate(rows), axis=0, return_counts=True)
+    return kinds, counts
 
 
 def _starts(*columns: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr, stdtrit
 
 from metamon_ext.errors import UserError
-from metamon_ext.evaluation.games import Game, tally
+from metamon_ext.evaluation.games import Game, pair_kinds, tally
 
 ELO_PER_NAT = 400 / np.log(10)
 """Elo points in one unit of log odds: P(a beats b) = 1 / (1 + 10^((R_b - R_a) / 400))."""
@@ -143,8 +143,7 @@ def _with_resamples(
     `met` (2, matchups) are the players, `outcomes` the (pairs, 3) of each matchup.
     """
     # Pairs of a matchup that ended alike are drawn together: the sum of n Exp(1) is Gamma(n).
-    rows = [np.insert(pairs, 0, matchup, axis=1) for matchup, pairs in enumerate(outcomes)]
-    kinds, counts = np.unique(np.concatenate(rows), axis=0, return_counts=True)
+    kinds, counts = pair_kinds(outcomes)
     scores = kinds[:, 1:] @ [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]  # (kinds, 2) points of a and of b
     first = np.flatnonzero(np.diff(kinds[:, 0], prepend=-1))
 

@@ -1,10 +1,10 @@
-"""The battles of a tournament, read from its folder."""
+"""The battles of a tournament, read from its folder or from a head-to-head table."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from metamon_ext.data.trajectory import RESULTS
 from metamon_ext.errors import UserError, first_few
 from metamon_ext.evaluation.battle_logs import find_logs, read_logs
 from metamon_ext.evaluation.games import Games
+from metamon_ext.evaluation.head_to_head_csv import read_table
 
 Battle = tuple[str, str, float | None, int, int, int, str]
 """Players a and b, the score of a (None: unfinished), the number of the pair in its pairing,
@@ -72,6 +73,30 @@ def read_tournament(folder: Path) -> Results:
         what = f"nothing to rate in {folder}: no battle of two different players finished."
         raise UserError(" ".join([what, *results.notes]))
     return results
+
+
+def read_head_to_head(path: Path) -> Results:
+    """Read a CSV with the columns player, opponent, wins, losses and ties.
+
+    It does not say which games are mirrored, nor in what order they were played: each game is a
+    pair of its own, and the order is random, with a fixed seed. Raises UserError for a table that
+    is not one.
+    """
+    table = read_table(path)
+    number = iter(np.random.default_rng(0).permutation(sum(map(sum, table.values()))).tolist())
+    battles = (
+        (player, opponent, score, game, 0, game, "")
+        for (player, opponent), (wins, losses, ties) in table.items()
+        for score, count in ((1.0, wins), (0.0, losses), (0.5, ties))
+        for game in islice(number, count)
+    )
+    results = _in_order(battles, {}, {}, [])
+    rated = {
+        results.games.players[i] for i in {*results.games.a.tolist(), *results.games.b.tolist()}
+    }
+    idle = sorted({player for players in table for player in players} - rated)
+    notes = [f"Left out, as they have no games: {first_few(idle)}."] if idle else []
+    return replace(results, formats=[], notes=[*results.notes, *notes])
 
 
 def collect(rows: Iterable[BattleRow]) -> Results:

@@ -37,9 +37,9 @@ def visualize(rated: Rated, config: RatingsConfig, output_dir: Path | None = Non
     """Write pictures, a table and a page that explains them. Returns the path of the page.
 
     Args:
-        output_dir: default: `visualizations` in the tournament's folder.
+        output_dir: default: `visualizations` in the config's `folder`.
     """
-    folder = output_dir or config.tournament_dir / "visualizations"
+    folder = output_dir or config.folder / "visualizations"
     zero = config.anchor or "the mean of the players here"
     with lock_folder(folder):
         try:
@@ -65,6 +65,7 @@ def draw(folder: Path, rated: Rated, zero: str, initial_rating: float) -> None:
     outcomes = [(row.wins, row.ties, row.losses) for row in table]
     plots.statistics_panels(statistics, players, outcomes, _panels(table))
     write_standings(folder / "tournament_summary.csv", table)
+    formats = ", ".join(rated.results.formats)
     sections = [
         ("Battles", picture(statistics, BATTLES)),
         ("Classic Elo", picture(lines, CLASSIC)),
@@ -75,7 +76,7 @@ def draw(folder: Path, rated: Rated, zero: str, initial_rating: float) -> None:
         sections.append(("What to know about these results", notes))
     write_page(
         folder / "report.html",
-        title=f"Tournament in {', '.join(rated.results.formats)}",
+        title=f"Tournament in {formats}" if formats else "Tournament",
         summary=findings(table),
         rated=rated,
         pictures=(rankings, heatmap),
