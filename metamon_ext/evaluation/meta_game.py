@@ -59,7 +59,7 @@ class MetaGameConfig:
     exploration: float = 0.0
     min_games: int = 0
     players: tuple[str, ...] = ()
-    draws: int = 200
+    draws: int = 400
     seed: int = 0
     output_dir: Path | None = None
 
@@ -125,7 +125,7 @@ def analyze(
     players: Sequence[str],
     solver: MetaSolver = nash,
     exploration: float = 0.0,
-    draws: int = 200,
+    draws: int = 400,
     seed: int = 0,
 ) -> MetaGame:
     """Analyze the game between these players.
