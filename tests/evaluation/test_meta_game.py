@@ -131,7 +131,7 @@ def test_intervals_of_a_meta_strategy_cover_the_equilibrium() -> None:
         payoffs = PayoffMatrix.of(league(rng, expit(CYCLE), 100), "abc")
         sigma = np.array([nash(rates) for rates in payoffs.posterior(100, seed)])
         low, high = np.quantile(sigma, [0.025, 0.975], axis=0)
-        hits += [*(low <= 1 / 3) & (1 / 3 <= high)]
+        hits += [*(low <= 1 / 3) & (high >= 1 / 3)]
     # The three of a league err together: counted as 1.5. 100 draws give a little less than 95 %.
     assert np.mean(hits) > 0.93 - 2.5 * np.sqrt(0.93 * 0.07 / (1.5 * leagues))
 
