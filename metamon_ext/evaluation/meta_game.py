@@ -300,7 +300,7 @@ def interactions_of(game: MetaGame) -> dict[str, Any]:
     return {
         "players": payoffs.players,
         "games": payoffs.games.tolist(),
-        "observed": np.where(payoffs.games > 0, payoffs.observed, None).tolist(),
+        "observed": payoffs.observed.tolist(),  # nan is null in JSON
         "win_rate": payoffs.win_rates.tolist(),
         "low": game.low.tolist(),
         "high": game.high.tolist(),

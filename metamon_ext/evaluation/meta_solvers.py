@@ -106,7 +106,8 @@ def alpha_rank(win_rates: Matrix) -> Vector:
 
     In the limit of an infinite ranking intensity, as in Rowland et al. (2019, "Multiagent
     evaluation under incomplete information"): evolution moves to a player that wins more than half
-    against the present one, with a probability of 1 % otherwise. Only who beats whom counts.
+    against the present one, with a probability of 1 % otherwise. Only the winner of each
+    pairing counts, not by how much.
     """
     try:
         from open_spiel.python.egt import alpharank
