@@ -189,9 +189,10 @@ def cyclic_share(payoffs: PayoffMatrix, posterior: NDArray[np.float64]) -> tuple
 
     Errors of the win rates add to both parts, and mostly to C: a league without any cycle has a
     share above 0. So the expected squares of the errors are subtracted, once from those of the
-    estimate, and twice from those of a draw, which has the errors of the posterior too. Negative
-    differences are set to 0. In simulated leagues the intervals cover the truth at least 92 % of
-    the time. The value is too small, by up to 0.02, where many pairs have only won or only lost.
+    posterior mean, and twice from those of a draw, which has the errors of the posterior too.
+    Negative differences are set to 0. In simulated leagues the intervals cover the truth at least
+    92 % of the time, and the mean value is at most 0.03 too small: where in many pairs one player
+    won all games.
 
     Args:
         payoffs: the games.
@@ -200,9 +201,10 @@ def cyclic_share(payoffs: PayoffMatrix, posterior: NDArray[np.float64]) -> tuple
     Returns:
         The share, and the share without the correction, as other analyses give it.
     """
-    log_odds = logit(np.concatenate([payoffs.win_rates[None], posterior]).clip(1e-12, 1 - 1e-12))
-    parts = _squares(payoffs.games > 0, log_odds)
-    noise = _squares(payoffs.games > 0, log_odds[1:] - log_odds[1:].mean(0)).mean(0)
+    log_odds = logit(posterior.clip(1e-12, 1 - 1e-12))
+    mean = log_odds.mean(0)
+    parts = _squares(payoffs.games > 0, np.concatenate([mean[None], log_odds]))
+    noise = _squares(payoffs.games > 0, log_odds - mean).mean(0)
     uncorrected = parts[0, 0] / parts[0].sum().clip(1e-12)
     parts -= np.where(np.arange(len(parts)) == 0, 1, 2)[:, None] * noise
     cyclic, transitive = parts.clip(0).T
