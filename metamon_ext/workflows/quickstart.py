@@ -50,14 +50,14 @@ MIXTURE = {
 }
 """Who makes the training data, and in which proportion."""
 
-STUDENTS = ("binary_advantage", "behavior_cloning")
+STUDENT, TWIN = STUDENTS = ("policy_extraction", "behavior_cloning")
 """The two policies that are trained, each by the gin config of its name."""
 
-OPPONENTS = ("random", "max_base_power", "simple_heuristics")
+OPPONENTS = ("random", "max_base_power", RULES)
 
 KINDS = {
-    "binary_advantage": "finetuned here, binary advantage",
-    "behavior_cloning": "finetuned here, behavior cloning",
+    STUDENT: "finetuned here, binary advantage and policy extraction",
+    TWIN: "finetuned here, behavior cloning",
     "random": "any legal action",
     "max_base_power": "strongest move, poke-env",
     "simple_heuristics": "hand-written rules, poke-env",
@@ -72,8 +72,9 @@ class QuickstartConfig(BattleConfig):
         output_dir: gets everything; a run in it is resumed.
         team_set: a folder of Showdown exports, a team set, or `sample` (ours).
         num_battles: to learn from.
-        steps: of training; None: as the gin configs say.
-        tournament_battles: of a student against each other player.
+        steps: of training, and as many of the extraction; None: as the gin configs say.
+        tournament_battles: of a student against each other player; twice as many of the stronger
+            one against its best teacher.
         gin: overrides, like "Learner.gammas = (0.99,)".
     """
 
@@ -135,12 +136,15 @@ class Quickstart:
         """Train one of the `STUDENTS`."""
         from metamon_ext.training.lite.train import TrainConfig, train
 
+        steps, gin = self.settings["steps"], list(self.settings["gin"])
+        if steps is not None and student == STUDENT:
+            gin.append(f"extraction.steps = {steps}")
         config = TrainConfig(
             data_dir=self.data,
             output_dir=self.run_dir(student),
             gin_config=student,
-            gin=self.settings["gin"],
-            steps=self.settings["steps"],
+            gin=gin,
+            steps=steps,
             seed=self.seed,
         )
         train(config)
@@ -154,6 +158,8 @@ class Quickstart:
         battles = self.settings["tournament_battles"]
 
         def how_many(a: str, b: str) -> int:
+            if {a, b} == {STUDENT, RULES}:
+                return 2 * battles
             return battles if {a, b} & set(STUDENTS) else max(2, battles // 3)
 
         players = {s: Player(s, PolicyRef.resolve(str(self.run_dir(s)))) for s in STUDENTS}
@@ -184,23 +190,24 @@ class Quickstart:
 
 
 def findings(games: Iterable[Game]) -> list[str]:
-    """What the tournament says of the binary-advantage policy, the most important first."""
+    """What the tournament says of the student, the most important first."""
 
     def rate(result: HeadToHead) -> str:
         low, high = f"{result.low:.1%}", f"{result.high:.1%}"
         return f"{result.win_rate:.1%} (95 % interval {low} to {high}, {result.games} battles)"
 
-    student, twin = STUDENTS
+    roles = {RULES: ", its best teacher", TWIN: ", its twin"}
     sentences = []
-    for opponent in (twin, "simple_heuristics", "max_base_power", "random"):
-        result = head_to_head(games, student, opponent)
+    for opponent in (RULES, TWIN, "max_base_power", "random"):
+        result = head_to_head(games, STUDENT, opponent)
         if result.low > 0.5:
             verdict = "beats"
         elif result.high < 0.5:
             verdict = "loses to"
         else:
             verdict = "is neither clearly better nor worse than"
-        sentences.append(f"{student} {verdict} {opponent}: it wins {rate(result)}.")
+        who = f"{opponent}{roles.get(opponent, '')}"
+        sentences.append(f"{STUDENT} {verdict} {who}: it wins {rate(result)}.")
     return sentences
 
 
@@ -215,7 +222,8 @@ def notes(recorded: int, data: Path) -> dict[str, list[str]]:
             "The players are of mixed strength on purpose. Cloning imitates all of them alike. "
             "The binary advantage asks the critics which of the recorded actions turned out better "
             "than what the policy expects of itself, and learns those at full weight and the "
-            "others at a fifth.",
+            "others at a fifth. In the last stage the actor learns to prefer what the critics "
+            "prefer, so that it can become stronger than every player in the data.",
         ],
         "Caveats": [
             "The built-in learner is for trying the method out. Strong agents are trained with "

@@ -34,9 +34,9 @@ def test_it_ends_with_a_report_of_all_five(finished: tuple[Path, str]) -> None:
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3 and 'src="http' not in page
     ratings = json.loads((folder / "ratings.json").read_text())["ratings"]
-    players = {"binary_advantage", "behavior_cloning", "random"}
+    players = {"policy_extraction", "behavior_cloning", "random"}
     assert set(ratings) == players | {"max_base_power", "simple_heuristics"}
-    assert "binary_advantage" in said and str(folder / "report.html") in said
+    assert "policy_extraction" in said and str(folder / "report.html") in said
     for picture in ("ratings.png", "winrate_matrix.png", "training_curves.png"):
         assert (folder / picture).stat().st_size > 5000
 
