@@ -34,6 +34,7 @@ COMMANDS = {
     "finetune": "finetune a Metamon model with the chosen reward; takes Metamon's flags",
     "adopt": "record how a run was trained that metamon-ext finetune did not train",
     "evaluate": "measure win rates of a Metamon model against Metamon's baselines",
+    "evaluate_offline": "measure networks on recorded battles: accuracy, calibration, advantages",
     "benchmark": "measure speed, as ratios within one run",
     "cache": "build or verify a memory-mapped cache of training data",
     "download": "download one of Metamon's datasets, or list them",
@@ -61,6 +62,8 @@ def find_command(command: str) -> Command | Mapping[str, Command]:
             from metamon_ext.cli.replays import FUNCTIONS as functions
         case "evaluate":
             from metamon_ext.cli.evaluate import FUNCTIONS as functions
+        case "evaluate_offline":
+            from metamon_ext.cli.evaluate_offline import FUNCTIONS as functions
         case "benchmark":
             from metamon_ext.cli.benchmark import FUNCTIONS as functions
         case "models" | "setup":

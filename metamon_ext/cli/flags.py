@@ -34,6 +34,7 @@ Resume = Annotated[
 SYNONYMS = (
     ("num_battles", "battles", "total_battles", "max_battles", "battles_per_matchup"),
     ("team_set", "teams"),
+    ("models", "model"),
     ("workers", "num_workers"),
 )
 """Names of a flag, the preferred one first. A command takes all of them for the one it has."""

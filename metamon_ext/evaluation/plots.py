@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from metamon_ext.errors import UserError
+from metamon_ext.evaluation.offline_figures import ReliabilityBin
 from metamon_ext.evaluation.ratings import Rating
 from metamon_ext.files import atomic_write
 
@@ -241,6 +242,29 @@ def training_curves(path: Path, logs: Mapping[str, Path]) -> None:
     lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
     names = short_names(list(lines), 40)
     figure.legend(lines.values(), names, loc="outside upper left", ncols=3, frameon=False)
+    _save(figure, path)
+
+
+def reliability_curves(path: Path, curves: Mapping[str, Sequence[ReliabilityBin]]) -> None:
+    """The share of battles won against the forecast, a line for each network, with 95 % intervals;
+    a calibrated forecast is on the diagonal."""
+    figure = _figure(5, 5)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    names = short_names(list(curves), 40)
+    for name, bins, (color, dashes) in zip(names, curves.values(), cycle(LINES), strict=False):
+        forecasts = [one.forecast for one in bins]
+        shares = [one.won.value for one in bins]
+        axes.plot(forecasts, shares, color=color, linestyle=dashes, marker="o", label=name)
+        wide = [one for one in bins if one.won.low is not None]
+        low, high = [one.won.low for one in wide], [one.won.high for one in wide]
+        axes.vlines([one.forecast for one in wide], low, high, color=color, linewidth=1)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("Probability of winning by the value")
+    axes.set_ylabel("Share of decisions in won battles")
+    axes.grid(color=FAINT, linewidth=0.7)
+    figure.legend(loc="outside upper left", frameon=False)
     _save(figure, path)
 
 

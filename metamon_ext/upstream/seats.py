@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metamon_ext.arena.policy import Policy
 from metamon_ext.errors import UserError
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.checkpoints import find_checkpoint
 from metamon_ext.upstream.runs import adopt_command, read_runs, read_save_dirs
+
+if TYPE_CHECKING:
+    from metamon_ext.evaluation.offline import Predictor
 
 BACKENDS = ("metamon", "pokeagent", "poke-env")
 """Metamon's `battle_backend`s."""
@@ -59,6 +62,13 @@ class MetamonModel:
     def weights(model: str, checkpoint: int | str | None = None, **_: object) -> Path:
         """The file of the network, downloaded if it is not here yet."""
         return find_checkpoint(model, None if checkpoint is None else int(checkpoint)).weights()
+
+    @staticmethod
+    def predictor(model: str, checkpoint: int | str | None = None, **_: object) -> Predictor:
+        """The network, for offline figures: see `evaluation.offline.Predictor`."""
+        from metamon_ext.upstream.predictor import MetamonPredictor
+
+        return MetamonPredictor(model, checkpoint)
 
 
 class MetamonBaseline:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -219,6 +220,12 @@ class Cache:
         with open(self.folder / NAMES, "rb") as file:
             file.seek(int(self._name_ends[i]) - length)
             return os.fsdecode(file.read(length))
+
+    def names(self) -> Iterator[str]:
+        """The path of every trajectory below the source, in order."""
+        with open(self.folder / NAMES, "rb") as file:
+            for length in self.index["name"].tolist():
+                yield os.fsdecode(file.read(length))
 
     def path(self, i: int) -> Path:
         """The file of trajectory i. For a member of an archive, a path that does not exist."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamon_ext.data.cache.arrays import HEADER, UNRATED, Cache
+from metamon_ext.data.split import Side, Split
 from metamon_ext.errors import UserError
 from metamon_ext.settings import split_options
 
@@ -25,7 +26,7 @@ class CacheFilter:
     """Which trajectories of a cache are sampled, in Metamon's terms. None: no limit.
 
     `formats` are names like gen1ou, `wins_losses_both` is "wins", "losses" or "both", and limits
-    are inclusive.
+    are inclusive. For `split`, `test_fraction` and `split_seed` see `Split`.
     """
 
     formats: tuple[str, ...] | None = None
@@ -34,6 +35,16 @@ class CacheFilter:
     max_rating: int | None = None
     min_date: datetime | None = None
     max_date: datetime | None = None
+    split: Side = Split.split
+    test_fraction: float = Split.test_fraction
+    split_seed: int = Split.split_seed
+
+    def __post_init__(self) -> None:
+        self.side()  # raises for an invalid split
+
+    def side(self) -> Split:
+        """The side of the dataset that is sampled."""
+        return Split(self.split, self.test_fraction, self.split_seed)
 
     @classmethod
     def parse(cls, text: str) -> CacheFilter:
@@ -48,6 +59,9 @@ class CacheFilter:
             "max_rating": int,
             "min_date": datetime.fromisoformat,
             "max_date": datetime.fromisoformat,
+            "split": str,
+            "test_fraction": float,
+            "split_seed": int,
         }
         try:
             given = dict(parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text)))
@@ -77,6 +91,8 @@ class CacheFilter:
             keep &= index["date"] >= seconds(self.min_date)
         if self.max_date is not None:
             keep &= index["date"] <= seconds(self.max_date)
+        if self.split != "all":
+            keep &= np.fromiter(map(self.side().keeps, cache.names()), bool, len(index))
         chosen = np.flatnonzero(keep)
         if not len(chosen):
             limits = ", ".join(

@@ -19,6 +19,7 @@ from metamon_ext.training.lite.checkpoint import checkpoint_file, critic_of, loa
 
 if TYPE_CHECKING:
     from metamon_ext.arena.policy import Decision
+    from metamon_ext.training.lite.predictor import LitePredictor
 
 
 class _Memory:
@@ -79,6 +80,13 @@ class LitePolicy:
         check_beta(float(beta), float(temperature))
         if float(beta):
             critic_of(Path(checkpoint), float(gamma))
+
+    @staticmethod
+    def predictor(checkpoint: str | Path, **_: object) -> LitePredictor:
+        """The network, for offline figures: see `evaluation.offline.Predictor`."""
+        from metamon_ext.training.lite.predictor import LitePredictor
+
+        return LitePredictor.load(Path(checkpoint))
 
     def begin(self, battle_id: str) -> None:
         """Start with a blank memory."""
