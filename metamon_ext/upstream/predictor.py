@@ -25,7 +25,7 @@ from metamon_ext.upstream.models import build_model
 from metamon_ext.upstream.policy import load_agent
 
 BLOCK = 16
-"""Decisions of each trajectory that the critics see at once, with every action."""
+"""Decisions of each trajectory that the critics see at once."""
 
 
 class MetamonPredictor:
@@ -114,13 +114,16 @@ class MetamonPredictor:
 
     def _q_values(self, memory: Tensor) -> Tensor:
         """Q_g(s, a) of every action in units of the reward: (B, L, D) -> (B, L, G, A)."""
-        agent, actions = self._agent, self.featurizer.num_actions
-        shape = (actions, *memory.shape[:2], len(self.gammas), actions)
-        one_hot = torch.eye(actions, device=self._device)[:, None, None, None].expand(shape)
-        q = agent.critics(memory, one_hot)  # (A, B, L, critics, G, 1), or bins of it
+        shape = (1, *memory.shape[:2], len(self.gammas), self.featurizer.num_actions)
+        one_hots = torch.eye(shape[-1], device=self._device)
+        return torch.stack([self._q_value(memory, one.expand(shape)) for one in one_hots], -1)
+
+    def _q_value(self, memory: Tensor, action: Tensor) -> Tensor:
+        """Q_g(s, a) of one action, one-hot: (B, L, D), (1, B, L, G, A) -> (B, L, G)."""
+        agent = self._agent
+        q = agent.critics(memory, action)  # (1, B, L, critics, G, 1), or a distribution over bins
         if isinstance(q, Tensor):
             q = agent.popart(q, normalized=False)
         else:
             q = agent.critics.bin_dist_to_raw_vals(q)
-        q = q.mean(3).squeeze(-1).float() / agent.reward_multiplier
-        return q.permute(1, 2, 3, 0)
+        return q.mean(3)[0, ..., 0].float() / agent.reward_multiplier
