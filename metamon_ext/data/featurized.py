@@ -15,7 +15,6 @@ from metamon_ext.data.cache.source import open_cache
 from metamon_ext.data.split import Split, battle_id, draw_battles
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
-from metamon_ext.walk import print_notes
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,9 @@ class Featurized:
         split: the side.
         max_battles: use at most so many battles, drawn with `seed`. None: all of them.
 
+    Attributes:
+        notes: sentences on skipped files.
+
     Raises UserError if there are no trajectories, or if a cache does not fit the featurizer.
     Iterating raises TrajectoryError for a damaged file: filter first.
     """
@@ -67,10 +69,11 @@ class Featurized:
         self._featurizer = featurizer
         self._caches = []
         self._files: list[Path] = []
+        self.notes: list[str] = []
         if data_dir is not None:
             found = trajectory_files(data_dir)
             self._files = [path for path in found if split.keeps(path.name)]
-            print_notes(found.notes)
+            self.notes = found.notes
         for name in cached:
             folder, wanted = split_name(name)
             cache = open_cache(folder, featurizer)
@@ -85,8 +88,11 @@ class Featurized:
         battles.update(*(ids.values() for _, ids in self._caches))
         if not battles:
             where = data_dir or ", ".join(cached)
-            side = "" if split.split == "all" else f" on the {split.split} side of the split"
-            raise UserError(f"{where}: no trajectories (*.json.lz4){side}.")
+            side, fix = "", ""
+            if split.split != "all":
+                side = f" on the {split.split} side of the split"
+                fix = f" Use another test_fraction than {split.test_fraction:g}."
+            raise UserError(f"{where}: no trajectories (*.json.lz4){side}.{fix}")
         if max_battles is not None:
             battles = draw_battles(battles, max_battles, seed)
         self._battles = battles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from metamon_ext.evaluation.offline import Predictions
 from metamon_ext.upstream.checkpoints import find_checkpoint
+from metamon_ext.upstream.extraction import q_values, trains_critics
 from metamon_ext.upstream.featurizer import (
     ACTIONS,
     ILLEGAL,
@@ -32,8 +34,7 @@ class MetamonPredictor:
     """A `Predictor`: the model sees a battle decision by decision, as `MetamonPolicy` plays it.
 
     Actions are the outputs of the model's own action space. The policy is that of the longest
-    discount, which is the one that plays. Values are sums over the actions where AMAGO draws
-    samples, means over the ensemble of critics, and divided by the agent's `reward_multiplier`.
+    discount, which is the one that plays. V is a sum over the actions where AMAGO draws samples.
 
     Args:
         model: a registered name, or a checkpoint of your own.
@@ -47,10 +48,11 @@ class MetamonPredictor:
             parts.observation_space, parts.action_space, parts.reward_function
         )
         self._experiment = load_agent(found)
-        self._agent = agent = self._experiment.policy
+        self._agent: Any = self._experiment.policy
+        agent = self._agent
         self._device = self._experiment.DEVICE
-        untrained = agent.fake_filter and not agent.online_coeff  # behavior cloning
-        self.gammas: list[float] = [] if untrained else agent.gammas.tolist()
+        gammas = [round(float(gamma), 6) for gamma in agent.gammas]  # float32
+        self.gammas: list[float] = gammas if trains_critics(agent) else []
 
     def predict(self, trajectories: Sequence[NDArray[np.void]]) -> list[Predictions]:
         """The predictions for the rows of each trajectory, all of them in one batch."""
@@ -66,7 +68,8 @@ class MetamonPredictor:
             probs = agent.actor(memory, straight_from_obs=seen).probs.float()  # (B, L, G, A)
             q = torch.zeros(*probs.shape[:2], 0, probs.shape[-1], device=self._device)
             if self.gammas:
-                q = torch.cat([self._q_values(part) for part in memory.split(BLOCK, 1)], 1)
+                blocks = [q_values(agent, block) for block in memory.split(BLOCK, 1)]
+                q = torch.cat(blocks, 1).float()
             value = (probs[:, :, : q.shape[2]] * q).sum(-1)
         log_probs = probs[:, :, -1].log().cpu().numpy()
         predictions = []
@@ -111,19 +114,3 @@ class MetamonPredictor:
             step, hidden = encoder(steps[:, now], time_idxs=at, hidden_state=hidden)
             memory.append(step)
         return obs, torch.cat(memory, 1)
-
-    def _q_values(self, memory: Tensor) -> Tensor:
-        """Q_g(s, a) of every action in units of the reward: (B, L, D) -> (B, L, G, A)."""
-        shape = (1, *memory.shape[:2], len(self.gammas), self.featurizer.num_actions)
-        one_hots = torch.eye(shape[-1], device=self._device)
-        return torch.stack([self._q_value(memory, one.expand(shape)) for one in one_hots], -1)
-
-    def _q_value(self, memory: Tensor, action: Tensor) -> Tensor:
-        """Q_g(s, a) of one action, one-hot: (B, L, D), (1, B, L, G, A) -> (B, L, G)."""
-        agent = self._agent
-        q = agent.critics(memory, action)  # (1, B, L, critics, G, 1), or a distribution over bins
-        if isinstance(q, Tensor):
-            q = agent.popart(q, normalized=False)
-        else:
-            q = agent.critics.bin_dist_to_raw_vals(q)
-        return q.mean(3)[0, ..., 0].float() / agent.reward_multiplier

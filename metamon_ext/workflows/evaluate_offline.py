@@ -16,6 +16,7 @@ from metamon_ext.evaluation.offline_figures import OfflineFigures, offline_figur
 from metamon_ext.files import write_json
 from metamon_ext.settings import check_at_least, check_seed
 from metamon_ext.terminal import track
+from metamon_ext.walk import print_notes
 
 RESULT, PLOT = "offline_evaluation.json", "reliability.png"
 
@@ -89,6 +90,7 @@ def evaluate_offline(config: OfflineEvaluationConfig) -> OfflineEvaluation:
             config.max_battles,
             config.seed,
         )
+        print_notes(data.notes)
         decisions = predict(predictor, track(data, f"evaluating {name}", len(data)))
         figures[name] = offline_figures(decisions, seed=config.seed)
     result = OfflineEvaluation(side, figures)

@@ -92,7 +92,7 @@ class CacheFilter:
         if self.max_date is not None:
             keep &= index["date"] <= seconds(self.max_date)
         if self.split != "all":
-            keep &= np.fromiter(map(self.side().keeps, cache.names()), bool, len(index))
+            keep &= on_side(cache, self.side())
         chosen = np.flatnonzero(keep)
         if not len(chosen):
             limits = ", ".join(
@@ -102,6 +102,11 @@ class CacheFilter:
             )
             raise UserError(f"{cache.folder}: none of {len(index):,} trajectories passes {limits}.")
         return chosen
+
+
+def on_side(cache: Cache, split: Split) -> NDArray[np.bool_]:
+    """Whether each trajectory of a cache is on this side of the split."""
+    return np.fromiter(map(split.keeps, cache.names()), bool, len(cache))
 
 
 def _outcomes(value: str) -> str:

@@ -34,6 +34,8 @@ class TrainConfig:
         seed: of the initial weights and of the order of the data; None: as the gin file says.
         reward_function: a registered name; None: that of the cache, or as the gin file says.
         obs_space: a registered name; None: that of the cache, or as the gin file says.
+        test_fraction: the share of battles that are held out and not trained on; their figures are
+            written to test_log.csv. None: as the gin file says, which is 0 by default.
         finetune_from: the run or checkpoint whose weights a new run starts from.
         keep_checkpoints: keep every checkpoint as `checkpoints/step_{N}.pt` too.
         log: also log to Weights & Biases (WANDB_MODE=offline works).
@@ -49,6 +51,7 @@ class TrainConfig:
     seed: int | None = None
     reward_function: str | None = None
     obs_space: str | None = None
+    test_fraction: float | None = None
     finetune_from: Path | None = None
     keep_checkpoints: bool = False
     log: bool = False

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metamon_ext.data.cache.arrays import Cache
-from metamon_ext.data.cache.filter import split_name
+from metamon_ext.data.cache.filter import on_side, split_name
 from metamon_ext.data.cache.source import open_cache
+from metamon_ext.data.split import Split
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.training.lite.featurizer import Decisions, LiteFeaturizer
 from metamon_ext.walk import print_notes
+
+ALL = Split()
 
 
 class Dataset:
@@ -112,13 +115,15 @@ class CacheRows:
         return self._starts[battle] + indices - self._before[battle]
 
 
-def load_folder(root: Path, featurizer: LiteFeaturizer | None = None) -> Dataset:
-    """Read every trajectory below a folder.
+def load_folder(
+    root: Path, featurizer: LiteFeaturizer | None = None, split: Split = ALL
+) -> Dataset:
+    """Read every trajectory below a folder, or those on one side of a split.
 
     Raises UserError if there are none, or if one is damaged: filter before training.
     """
     found = trajectory_files(root)
-    files = list(found)
+    files = [path for path in found if split.keeps(path.name)]
     print_notes(found.notes)
     if not files:
         raise UserError(
@@ -130,7 +135,10 @@ def load_folder(root: Path, featurizer: LiteFeaturizer | None = None) -> Dataset
 
 
 def load_caches(
-    names: Sequence[str], weights: Sequence[float] | None, featurizer: LiteFeaturizer
+    names: Sequence[str],
+    weights: Sequence[float] | None,
+    featurizer: LiteFeaturizer,
+    split: Split = ALL,
 ) -> Dataset:
     """Map caches into memory. One cache without a filter gives the batches of its folder.
 
@@ -139,6 +147,7 @@ def load_caches(
             `CacheFilter`.
         weights: how often each is drawn from; by default as often as it has decisions.
         featurizer: the learner's, which must be that of the caches.
+        split: the side of the caches that is taken.
 
     Raises UserError for a cache that does not fit the featurizer or its source.
     """
@@ -146,5 +155,10 @@ def load_caches(
     for name in names:
         folder, wanted = split_name(name)
         cache = open_cache(folder, featurizer)
-        sources.append(CacheRows(cache, wanted.select(cache)))
+        chosen = wanted.select(cache)
+        if split != ALL:
+            chosen = chosen[on_side(cache, split)[chosen]]
+        if not len(chosen):
+            raise UserError(f"{name}: no trajectories on the {split.split} side of the split.")
+        sources.append(CacheRows(cache, chosen))
     return Dataset(sources, weights)

@@ -1,7 +1,8 @@
 """Offline training of the built-in learner, resumable.
 
 A run is a folder with `checkpoint.pt`, `training_log.csv` (a row for each step) and `config.gin`
-(every setting that took part; a gin file that trains the same again).
+(every setting that took part; a gin file that trains the same again). With held-out battles it has
+`test_log.csv` too (a row for each checkpoint).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import torch
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import derive
 from metamon_ext.data.cache.filter import names_cache, split_name
+from metamon_ext.data.featurized import Featurized
+from metamon_ext.data.split import Side, Split
 from metamon_ext.errors import RunStopped, UserError, first_few, in_one_line
 from metamon_ext.files import atomic_write, lock_folder
 from metamon_ext.learning.losses import discounted_returns
@@ -42,6 +45,7 @@ from metamon_ext.training.lite.config import (
 from metamon_ext.training.lite.dataset import Dataset, load_caches, load_folder
 from metamon_ext.training.lite.extraction import Distiller, ExtractionSettings
 from metamon_ext.training.lite.featurizer import LiteFeaturizer
+from metamon_ext.training.lite.held_out import HeldOut
 from metamon_ext.training.lite.learner import Learner
 from metamon_ext.training.lite.policy import LitePolicy
 from metamon_ext.training.lite.training_log import TrainingLog
@@ -61,6 +65,7 @@ class TrainSettings:
         seed: of the initial weights and of the order of the data.
         checkpoint_every: steps between checkpoints; the last step always has one.
         reward_function, obs_space: registered names.
+        test_fraction: the share of battles that are held out: see `Split`.
     """
 
     steps: int = 2000
@@ -70,6 +75,7 @@ class TrainSettings:
     checkpoint_every: int = 500
     reward_function: str = REWARD_FUNCTION
     obs_space: str = OBS_SPACE
+    test_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "length", "checkpoint_every"):
@@ -77,6 +83,11 @@ class TrainSettings:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"train.{name} = {value!r} is not an integer above 0")
         check_seed(self.seed)
+        self.side("test")  # raises for an invalid fraction
+
+    def side(self, split: Side) -> Split:
+        """One side of the data."""
+        return Split(split, self.test_fraction)
 
     @property
     def torch_seed(self) -> int:
@@ -141,7 +152,11 @@ def train(config: TrainConfig) -> PolicyRef:
         elif config.finetune_from is not None:
             start_from(learner, config.finetune_from)
         if run.step < run.steps:
-            data = _load(config, featurizer)
+            data = _load(config, featurizer, settings.side("train"))
+            if settings.test_fraction:
+                side = settings.side("test")
+                test = Featurized(featurizer, config.data_dir, config.cached, side)
+                run.held_out = HeldOut(run_dir, test, featurizer)
             with (
                 _stopping_if_unwritable(run_dir),
                 TrainingLog(run_dir, run.step, run.steps, config.log) as log,
@@ -157,7 +172,8 @@ def _policy_of(checkpoint: Path) -> PolicyRef:
 def _bind(config: TrainConfig) -> str:
     """Bind the settings of a config. Returns those that must not change when a run is resumed."""
     read_gin_config(config.gin_config, config.gin)
-    given = {name: getattr(config, name) for name in ("seed", "reward_function", "obs_space")}
+    names = ("seed", "reward_function", "obs_space", "test_fraction")
+    given = {name: getattr(config, name) for name in names}
     if config.cached:
         cache = LiteFeaturizer.of_cache(split_name(config.cached[0])[0]).definition
         defaults = {"reward_function": REWARD_FUNCTION, "obs_space": OBS_SPACE}
@@ -193,12 +209,12 @@ def _featurizer(config: TrainConfig, settings: TrainSettings) -> LiteFeaturizer:
     return LiteFeaturizer.named(settings.obs_space, settings.reward_function)
 
 
-def _load(config: TrainConfig, featurizer: LiteFeaturizer) -> Dataset:
+def _load(config: TrainConfig, featurizer: LiteFeaturizer, split: Split) -> Dataset:
     if config.cached:
-        return load_caches(config.cached, config.cached_weights, featurizer)
+        return load_caches(config.cached, config.cached_weights, featurizer, split)
     if config.data_dir is None:
         raise UserError("No data to train on. Name a --data_dir or --cached.")
-    return load_folder(config.data_dir, featurizer)
+    return load_folder(config.data_dir, featurizer, split)
 
 
 class _Run:
@@ -219,6 +235,7 @@ class _Run:
         self._learner: Learner | Distiller = learner
         self._gammas = learner.gammas
         self._data_rng = torch.Generator().manual_seed(settings.torch_seed)
+        self.held_out: HeldOut | None = None
         self.step = 0
         self.steps = settings.steps + extraction.steps
 
@@ -254,6 +271,9 @@ class _Run:
                 settings.steps,
                 self.steps,
             ):
+                if self.held_out is not None:
+                    learner = self._learner
+                    self.held_out.record(self.step, learner.model, learner.discounts)
                 self._save()
 
     def _save(self) -> None:
