@@ -17,6 +17,7 @@ from metamon.interface import UniversalAction, UniversalState
 from metamon_ext.cli import main
 from metamon_ext.data.featurized import Featurized
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
+from metamon_ext.upstream.damping import IN_TRAINING_MODE
 from metamon_ext.upstream.featurizer import ILLEGAL
 from metamon_ext.upstream.policy import MetamonPolicy
 from metamon_ext.upstream.predictor import MetamonPredictor
@@ -79,7 +80,9 @@ def test_its_values_are_those_of_training(runs: None, model: str) -> None:
     obs = {key: value[None, :length] for key, value in data.obs.items()}
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         steps = agent.tstep_encoder(obs=obs, rl2s=data.rl2s[None, :length])
-        memory, _ = agent.traj_encoder.train()(  # where a transformer takes sequences
+        for module in agent.traj_encoder.modules():  # without dropout
+            module.training = isinstance(module, IN_TRAINING_MODE)
+        memory, _ = agent.traj_encoder(
             steps, time_idxs=data.time_idxs[None, :length], hidden_state=None
         )
         shape = (1, 1, length, len(agent.gammas), data.actions.shape[-1])
