@@ -212,15 +212,14 @@ def test_intervals_depend_on_the_seed_only_and_treat_a_battle_as_one() -> None:
 
 def test_intervals_cover_the_truth() -> None:
     """95 % of them, of battles whose decisions are all alike."""
-    covered = 0
+    covered, (table, *_) = 0, random_table(0)
     for seed in range(100):
         rng = np.random.default_rng(seed)
-        table, *_ = random_table(0)
         lucky = rng.random(len(table.won)) < 0.3
         lucky[1::2] = lucky[::2]
         table = replace(table, correct=lucky[table.trajectory], known=table.known | True)
         table = replace(table, gammas=(), battle_format=np.repeat("gen1ou", len(table.won)))
-        accuracy = offline_figures(table, resamples=200, seed=seed).overall.figures["accuracy"]
+        accuracy = offline_figures(table, resamples=100, seed=seed).overall.figures["accuracy"]
         covered += accuracy.low <= 0.3 <= accuracy.high
     assert 88 <= covered <= 99
 

@@ -81,7 +81,7 @@ def test_its_values_are_those_of_training(runs: None, model: str) -> None:
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         steps = agent.tstep_encoder(obs=obs, rl2s=data.rl2s[None, :length])
         for module in agent.traj_encoder.modules():  # without dropout
-            module.training = isinstance(module, IN_TRAINING_MODE)
+            module.training = isinstance(module, IN_TRAINING_MODE[:2])
         memory, _ = agent.traj_encoder(
             steps, time_idxs=data.time_idxs[None, :length], hidden_state=None
         )
