@@ -254,11 +254,11 @@ def reliability_curves(path: Path, curves: Mapping[str, Sequence[ReliabilityBin]
     names = short_names(list(curves), 40)
     for name, bins, (color, dashes) in zip(names, curves.values(), cycle(LINES), strict=False):
         forecasts = [one.forecast for one in bins]
-        shares = [one.won.value for one in bins]
+        shares, low, high = np.array(
+            [(one.won.value, one.won.low, one.won.high) for one in bins], float
+        ).T
         axes.plot(forecasts, shares, color=color, linestyle=dashes, marker="o", label=name)
-        wide = [one for one in bins if one.won.low is not None]
-        low, high = [one.won.low for one in wide], [one.won.high for one in wide]
-        axes.vlines([one.forecast for one in wide], low, high, color=color, linewidth=1)
+        axes.vlines(forecasts, low, high, color=color, linewidth=1)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("Probability of winning by the value")

@@ -18,6 +18,7 @@ from metamon_ext.data.split import Split
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
 from metamon_ext.spaces.actions import NUM_ACTIONS
+from metamon_ext.training.lite.config import TrainConfig
 from metamon_ext.training.lite.featurizer import Decisions, LiteFeaturizer
 from metamon_ext.walk import print_notes
 
@@ -113,6 +114,15 @@ class CacheRows:
     def _rows(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         battle = np.searchsorted(self._before, indices, side="right") - 1
         return self._starts[battle] + indices - self._before[battle]
+
+
+def load_data(config: TrainConfig, featurizer: LiteFeaturizer, split: Split) -> Dataset:
+    """One side of a run's data. Raises UserError as `load_caches` and `load_folder`."""
+    if config.cached:
+        return load_caches(config.cached, config.cached_weights, featurizer, split)
+    if config.data_dir is None:
+        raise UserError("No data to train on. Name a --data_dir or --cached.")
+    return load_folder(config.data_dir, featurizer, split)
 
 
 def load_folder(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from pathlib import Path
 
 from metamon_ext.data.featurized import Featurized
+from metamon_ext.data.split import Split
 from metamon_ext.evaluation.offline import predict
 from metamon_ext.evaluation.offline_figures import mean_figures
 from metamon_ext.files import atomic_write
+from metamon_ext.training.lite.config import TrainConfig
 from metamon_ext.training.lite.featurizer import LiteFeaturizer
 from metamon_ext.training.lite.model import LiteModel
 from metamon_ext.training.lite.predictor import LitePredictor
@@ -20,17 +21,19 @@ COLUMNS = ("step", "accuracy", "cross_entropy", "brier", "critic_loss")
 
 
 class HeldOut:
-    """The held-out battles of a run, of all its sources alike, and their log.
+    """The held-out battles of a run, of all its sources alike, and their log `test_log.csv`.
+
+    Rows from files stay in memory, those of caches on disk.
 
     Args:
-        run_dir: gets `test_log.csv`.
-        battles: the held-out ones. Rows from files stay in memory, those of caches on disk.
+        config: the run.
         featurizer: the learner's.
+        split: the side of the data that is held out.
     """
 
-    def __init__(self, run_dir: Path, battles: Featurized, featurizer: LiteFeaturizer) -> None:
-        self._path = run_dir / TEST_LOG
-        self._battles = list(battles)
+    def __init__(self, config: TrainConfig, featurizer: LiteFeaturizer, split: Split) -> None:
+        self._path = config.output_dir / TEST_LOG
+        self._battles = list(Featurized(featurizer, config.data_dir, config.cached, split))
         self._featurizer = featurizer
 
     def record(self, step: int, model: LiteModel, gammas: Sequence[float]) -> None:

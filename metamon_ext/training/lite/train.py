@@ -22,8 +22,7 @@ import torch
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import derive
 from metamon_ext.data.cache.filter import names_cache, split_name
-from metamon_ext.data.featurized import Featurized
-from metamon_ext.data.split import Side, Split
+from metamon_ext.data.split import Split
 from metamon_ext.errors import RunStopped, UserError, first_few, in_one_line
 from metamon_ext.files import atomic_write, lock_folder
 from metamon_ext.learning.losses import discounted_returns
@@ -42,7 +41,7 @@ from metamon_ext.training.lite.config import (
     TrainConfig,
     read_gin_config,
 )
-from metamon_ext.training.lite.dataset import Dataset, load_caches, load_folder
+from metamon_ext.training.lite.dataset import Dataset, load_data
 from metamon_ext.training.lite.extraction import Distiller, ExtractionSettings
 from metamon_ext.training.lite.featurizer import LiteFeaturizer
 from metamon_ext.training.lite.held_out import HeldOut
@@ -83,11 +82,7 @@ class TrainSettings:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"train.{name} = {value!r} is not an integer above 0")
         check_seed(self.seed)
-        self.side("test")  # raises for an invalid fraction
-
-    def side(self, split: Side) -> Split:
-        """One side of the data."""
-        return Split(split, self.test_fraction)
+        Split(test_fraction=self.test_fraction)  # raises for an invalid share
 
     @property
     def torch_seed(self) -> int:
@@ -152,11 +147,9 @@ def train(config: TrainConfig) -> PolicyRef:
         elif config.finetune_from is not None:
             start_from(learner, config.finetune_from)
         if run.step < run.steps:
-            data = _load(config, featurizer, settings.side("train"))
+            data = load_data(config, featurizer, Split("train", settings.test_fraction))
             if settings.test_fraction:
-                side = settings.side("test")
-                test = Featurized(featurizer, config.data_dir, config.cached, side)
-                run.held_out = HeldOut(run_dir, test, featurizer)
+                run.held_out = HeldOut(config, featurizer, Split("test", settings.test_fraction))
             with (
                 _stopping_if_unwritable(run_dir),
                 TrainingLog(run_dir, run.step, run.steps, config.log) as log,
@@ -207,14 +200,6 @@ def _featurizer(config: TrainConfig, settings: TrainSettings) -> LiteFeaturizer:
         if names == tuple(featurizer.definition[n] for n in ("obs_space", "reward_function")):
             return featurizer
     return LiteFeaturizer.named(settings.obs_space, settings.reward_function)
-
-
-def _load(config: TrainConfig, featurizer: LiteFeaturizer, split: Split) -> Dataset:
-    if config.cached:
-        return load_caches(config.cached, config.cached_weights, featurizer, split)
-    if config.data_dir is None:
-        raise UserError("No data to train on. Name a --data_dir or --cached.")
-    return load_folder(config.data_dir, featurizer, split)
 
 
 class _Run:
@@ -272,8 +257,7 @@ class _Run:
                 self.steps,
             ):
                 if self.held_out is not None:
-                    learner = self._learner
-                    self.held_out.record(self.step, learner.model, learner.discounts)
+                    self.held_out.record(self.step, self._learner.model, self._learner.discounts)
                 self._save()
 
     def _save(self) -> None:

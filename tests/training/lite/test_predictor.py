@@ -30,7 +30,7 @@ class Noting(LitePolicy):
         self._notes = Path(notes)
 
     @staticmethod
-    def check(checkpoint: str, notes: str) -> None:
+    def check(checkpoint: str, *_: Any, **__: Any) -> None:
         LitePolicy.check(checkpoint)
 
     def _log_probs(self, decisions: Sequence[Any]) -> Any:
