@@ -56,7 +56,7 @@ STUDENT, TWIN = STUDENTS = ("policy_extraction", "behavior_cloning")
 OPPONENTS = ("random", "max_base_power", RULES)
 
 KINDS = {
-    STUDENT: "finetuned here, binary advantage and policy extraction",
+    STUDENT: "finetuned here, policy extraction",
     TWIN: "finetuned here, behavior cloning",
     "random": "any legal action",
     "max_base_power": "strongest move, poke-env",
