@@ -26,6 +26,7 @@ from metamon_ext.spaces.universal import UniversalState
 from metamon_ext.training.trainer import Trainer, register_trainer
 from metamon_ext.workflows.gate import GateConfig, gate
 from metamon_ext.workflows.generate import GenerateConfig, generate
+from metamon_ext.workflows.iterate import IterateConfig, iterate
 from metamon_ext.workflows.play import PlayConfig, play
 from metamon_ext.workflows.quickstart import QuickstartConfig, quickstart
 from metamon_ext.workflows.tournament import TournamentConfig, tournament

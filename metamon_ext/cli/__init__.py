@@ -18,6 +18,7 @@ from metamon_ext.errors import NO_ROOM, UserError, cannot_write, did_you_mean
 Command = Callable[..., int]
 COMMANDS = {
     "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
+    "iterate": "generate, train, choose, and promote what is stronger, again and again",
     "train": "train the small built-in learner on trajectories",
     "play": "play battles between two policies",
     "generate_selfplay_data": "generate battles of one policy, of two, or of a weighted population",
@@ -80,6 +81,8 @@ def find_command(command: str) -> Command | Mapping[str, Command]:
             from metamon_ext.cli.train import FUNCTIONS as functions
         case "quickstart":
             from metamon_ext.cli.quickstart import FUNCTIONS as functions
+        case "iterate":
+            from metamon_ext.cli.iterate import FUNCTIONS as functions
         case "generate_selfplay_data":
             from metamon_ext.cli.generate import FUNCTIONS as functions
         case "gate":

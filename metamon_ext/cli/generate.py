@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from metamon_ext.cli.flags import Functions, Json
 from metamon_ext.data.trajectory import MANIFEST
 from metamon_ext.errors import UserError
 from metamon_ext.terminal import print_json
-from metamon_ext.workflows.generate import GenerateConfig, generate
+from metamon_ext.workflows.generate import GenerateConfig, generate, read_population
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +38,6 @@ class Flags(GenerateConfig):
         elif self.model and self.opponent_model:
             object.__setattr__(self, "opponents", {self.opponent_model: 1.0})
         super().__post_init__()
-
-
-def read_population(path: Path) -> dict[str, float]:
-    """Policy -> weight. Raises UserError for a file that says something else."""
-    rule = f'{path} must hold {{"policy": weight, ...}} with weights in (0, 1e100)'
-    try:
-        weights = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{rule}: {error}") from None
-    if not isinstance(weights, dict) or not weights:
-        raise UserError(rule)
-    if not all(type(w) in (int, float) and 0 < w < 1e100 for w in weights.values()):
-        raise UserError(rule)
-    return weights
 
 
 def generate_selfplay_data(config: Flags, as_json: Json = False) -> int:

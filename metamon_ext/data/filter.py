@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
@@ -17,7 +15,7 @@ from metamon_ext.data.audit_report import AuditReport
 from metamon_ext.data.trajectory import FILTERING_STATS, TrajectoryName, trajectory_files
 from metamon_ext.data.validation import ValidationResult, validate_trajectory_file
 from metamon_ext.errors import UserError, cannot_write
-from metamon_ext.files import atomic_write, lock_folder, require_separate, write_json
+from metamon_ext.files import link_or_copy, lock_folder, require_separate, write_json
 from metamon_ext.settings import check_at_least, check_seed
 
 
@@ -212,11 +210,7 @@ def _write(output_dir: Path, kept: Mapping[Path, ValidationResult], stats: dict[
         for folder in {target.parent for target in kept} | {output_dir}:
             folder.mkdir(parents=True, exist_ok=True)
         for target, result in kept.items():
-            with atomic_write(target) as temporary:
-                try:
-                    os.link(result.path.resolve(), temporary)  # not a link to a symbolic link
-                except OSError:  # another file system, or one without hard links
-                    shutil.copyfile(result.path, temporary)
+            link_or_copy(result.path, target)
         write_json(output_dir / FILTERING_STATS, stats)
     except OSError as error:
         raise cannot_write(output_dir, error) from error

@@ -34,6 +34,7 @@ def write_report(
     stages: Mapping[str, float],
     notes: Mapping[str, Sequence[str]],
     kinds: Mapping[str, str] | None = None,
+    more: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Write `report.html`, its pictures (`ratings.png`, `winrate_matrix.png` and, with training
     logs, `training_curves.png`) and `ratings.json`.
@@ -45,6 +46,7 @@ def write_report(
         stages: Seconds of each stage, in order.
         notes: Paragraphs under headings, such as "Training data" and "Caveats".
         kinds: What a player is, where its name does not say it.
+        more: Headings, and HTML to stand under them, before everything else.
 
     Raises UserError if no battle was finished.
     """
@@ -53,7 +55,7 @@ def write_report(
     output_dir.mkdir(parents=True, exist_ok=True)
     ratings_png, matrix_png = output_dir / "ratings.png", output_dir / "winrate_matrix.png"
     draw_ratings(ratings_png, matrix_png, rated)
-    sections = []
+    sections = [*more]
     if training_logs:
         curves = output_dir / "training_curves.png"
         plots.training_curves(curves, training_logs)

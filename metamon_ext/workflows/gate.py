@@ -14,7 +14,7 @@ from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.evaluation.games import games_of, head_to_head
 from metamon_ext.evaluation.schedules import SprtSchedule
 from metamon_ext.evaluation.sprt import Sprt
-from metamon_ext.workflows.tournament import play_tournament
+from metamon_ext.workflows.tournament import play_tournament, verdicts_of
 
 LOOK = 16
 """Mirrored pairs between two looks: as many battles as two workers hold."""
@@ -64,24 +64,25 @@ def gate(config: GateConfig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = config.output_dir or Path(temporary)
         played = play_tournament(config, pairing, folder, plan, settings)
-    (verdict,) = played.content["sprt"]
-    if not verdict["pairs"]:
-        reasons = "; ".join(sorted({row.reason for row in played.rows if row.reason}))
-        raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --num_battles'}")
-    return answer_of(verdict, played.rows)
+    return answer_of(plan, played.rows)
 
 
-def answer_of(verdict: dict[str, Any], rows: Sequence[BattleRow]) -> dict[str, Any]:
+def answer_of(plan: SprtSchedule, rows: Sequence[BattleRow]) -> dict[str, Any]:
     """The verdict, the Elo difference with its interval, and the score, of the candidate.
 
     `verdict` is "better" where H1 is accepted, "not better" where H0 is, else "undecided", and
-    `decided` says what H0 and H1 are. `kind` of the Elo difference: see `EloEstimate`.
+    `decided` says what H0 and H1 are. `kind` of the Elo difference: see `EloEstimate`. Raises
+    RunStopped where no mirrored pair has finished.
     """
+    (((candidate, base), verdict),) = verdicts_of(plan, rows).items()
+    if not verdict["pairs"]:
+        reasons = "; ".join(sorted({row.reason for row in rows if row.reason}))
+        raise RunStopped(f"no mirrored pair has finished: {reasons or 'raise --num_battles'}")
     games, unfinished = games_of(rows)
-    score = head_to_head(games, verdict["player"], verdict["opponent"])
+    score = head_to_head(games, candidate, base)
     return {
-        "candidate": verdict["player"],
-        "base": verdict["opponent"],
+        "candidate": candidate,
+        "base": base,
         **{key: verdict[key] for key in ("verdict", "decided", "elo", "low", "high", "kind")},
         **{key: verdict[key] for key in ("llr", "pairs")},
         **{"wins": score.wins, "losses": score.losses, "ties": score.ties},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import random
 from collections import Counter
@@ -84,6 +85,7 @@ def generate(config: GenerateConfig) -> GenerateResult:
     with ResultStore(config.output_dir / RESULTS) as store:
         store.require_settings(settings)
         store.register(players.values())
+        _require_fewer(store, config.num_battles)
         workers = min(config.workers, config.parallel_instances)
         at_once = -(-config.parallel_instances // workers)
         recording = Recording(config.output_dir, store.created)
@@ -104,6 +106,20 @@ def generate(config: GenerateConfig) -> GenerateResult:
     if stopped:
         raise stopped
     return GenerateResult(rows, about)
+
+
+def read_population(path: Path) -> dict[str, float]:
+    """Policy -> weight, from a JSON file. Raises UserError for a file that says something else."""
+    rule = f'{path} must hold {{"policy": weight, ...}} with weights in (0, 1e100)'
+    try:
+        weights = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{rule}: {error}") from None
+    if not isinstance(weights, dict) or not weights:
+        raise UserError(rule)
+    if not all(type(w) in (int, float) and 0 < w < 1e100 for w in weights.values()):
+        raise UserError(rule)
+    return weights
 
 
 def settings_of(
@@ -142,18 +158,21 @@ def play_decided(
     """Play until exactly so many battles are won or lost, as the files can hold no others.
 
     For each one tied or over the turn limit another is played. A failed one is not replaced: it is
-    to be played again. Raises UserError if there are more than `wanted` already, RunStopped if
-    hardly any battle is decided.
+    to be played again. Raises RunStopped if hardly any battle is decided.
     """
     known = store.resume()
-    if (held := sum(not _is_void(row) for row in known.values())) > wanted:
-        raise UserError(f"{store.path} holds {held} battles: ask for at least as many")
     specs: list[BattleSpec] = []
     while (lacking := wanted - sum(not _is_void(known[spec.key]) for spec in specs)) > 0:
         if len(specs) > 4 * wanted + 100:
             raise RunStopped(f"{wanted - lacking} of {len(specs)} battles were won or lost: enough")
         specs += [spec_of(i) for i in range(len(specs), len(specs) + lacking)]
         play_missing(specs, executor, store, known, "battles")
+
+
+def _require_fewer(store: ResultStore, wanted: int) -> None:
+    """Raise UserError if a dataset has more battles than are wanted."""
+    if (held := sum(not _is_void(row) for row in store.resume().values())) > wanted:
+        raise UserError(f"{store.path} holds {held} battles: ask for at least as many")
 
 
 def _is_void(row: BattleRow) -> bool:

@@ -1,0 +1,187 @@
+"""Settings of `iterate`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode
+
+from metamon_ext.arena.conditions import TURN_LIMIT
+from metamon_ext.arena.config import BattleConfig
+from metamon_ext.errors import UserError
+from metamon_ext.evaluation.sprt import Sprt
+from metamon_ext.settings import split_options
+from metamon_ext.training.trainer import find_trainer
+
+AUTO = "auto"
+CHECKPOINTS = 6
+"""Of a training run whose steps the config sets."""
+GIN_CONFIGS = {"lite": "iterate", "metamon": "binary_advantage_selfplay"}
+"""Trainer -> the gin file that it uses unless another one is named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterateConfig(BattleConfig):
+    """Settings of `iterate`, beside those of every workflow that plays battles.
+
+    Attributes:
+        base: the first champion: see `metamon-ext models`.
+        output_dir: gets everything; a run in it is resumed.
+        iterations: in all, those before included: a finished run can be given more.
+        num_battles: that the champion plays for data in an iteration; ties come on top.
+        population: the champion's opponents: a JSON file {"policy": weight, ...}, or auto: all
+            champions, candidates that were not promoted, and heuristics, the harder the more often.
+        trainer: lite, metamon, or an entry point of `metamon_ext.trainers`.
+        train_gin_config: a gin file of the trainer's, by path or name. Default: iterate for lite,
+            binary_advantage_selfplay for metamon.
+        gin: bindings for the built-in learner, like "Learner.learning_rate = 3e-4".
+        steps: of training in an iteration; None: as the gin file or the trainer says.
+        start: training starts from the champion or from the base; from new weights where that is
+            a heuristic.
+        data_dir: folders of filtered trajectories, which count as old data.
+        new_data_share: the share of an iteration's own battles in what it trains on. It is larger
+            where there are too few old ones.
+        gate: (elo0, elo1). A candidate becomes champion when a sequential test accepts that it is
+            elo1 stronger rather than elo0, at error rates of 5 %.
+        num_gate_battles: the test is undecided after so many.
+        num_race_battles: at most, between the candidates of an iteration.
+        num_table_battles: of a candidate against each heuristic on each team set.
+        team_set: the training teams: team sets of Metamon's, folders of Showdown exports, or
+            `sample` (ours). Data is generated on each set in turn, races and gates are played
+            on all of their teams.
+        held_out_team_set: teams of the table only.
+        checkpoint_options: options of a policy, like "beta=100&temperature=0.5", with each of
+            which every checkpoint is a candidate. "" is the plain policy.
+        generate_options: options with each of which the champion plays for data in turn, in the
+            place of its own. Heuristics have none.
+        keep_iterations: delete the data of older iterations, and their checkpoints that are no
+            champions; training uses no older data. None: keep everything.
+        turn_limit: a longer battle ends as unfinished.
+        executor: where battles are played: `local`, or an entry point of `metamon_ext.executors`.
+    """
+
+    base: str
+    output_dir: Path
+    iterations: int = 3
+    num_battles: int = 2000
+    population: str = AUTO
+    trainer: str = "lite"
+    train_gin_config: str | None = None
+    gin: Sequence[str] = ()
+    steps: int | None = None
+    start: Literal["champion", "base"] = "champion"
+    data_dir: Sequence[Path] = ()
+    new_data_share: float = 0.5
+    gate: tuple[float, float] = (0.0, 30.0)
+    num_gate_battles: int = 1000
+    num_race_battles: int = 1000
+    num_table_battles: int = 200
+    team_set: Sequence[str] = ("sample",)
+    held_out_team_set: Sequence[str] = ()
+    checkpoint_options: Sequence[str] = ("",)
+    generate_options: Sequence[str] = ("",)
+    keep_iterations: int | None = None
+    turn_limit: int = TURN_LIMIT
+    executor: str = "local"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.new_data_share <= 1:
+            raise UserError(f"new_data_share must be above 0 and at most 1: {self.new_data_share}.")
+        for name in ("team_set", "checkpoint_options", "generate_options"):
+            if not getattr(self, name):
+                raise UserError(f"--{name} needs at least one value.")
+        sets = [*self.team_set, *self.held_out_team_set]
+        if twice := [name for name in dict.fromkeys(sets) if sets.count(name) > 1]:
+            raise UserError(f"Team set {twice[0]!r} is named twice. Name each set once.")
+        for folder in self.data_dir:
+            if not folder.is_dir():
+                raise UserError(f"There is no folder {folder}. Check --data_dir.")
+        for text in [*self.checkpoint_options, *self.generate_options]:
+            parse_options(text)
+        Sprt(*self.gate)  # raises for what is no test
+        if self.gin and self.trainer != "lite":
+            raise UserError("--gin is for the built-in learner. Use --train_gin_config.")
+
+    @property
+    def test(self) -> Sprt:
+        """The sequential test of a candidate against the champion."""
+        return Sprt(*self.gate)
+
+    def check_training(self) -> None:
+        """Raise UserError for a trainer, gin settings or options that cannot be used."""
+        find_trainer(self.trainer)
+        if self.trainer != "lite":
+            return
+        from metamon_ext.training.lite import train  # noqa: F401, registers what gin files bind
+        from metamon_ext.training.lite.config import read_gin_config
+        from metamon_ext.training.lite.policy import LitePolicy
+
+        read_gin_config(self.gin_config or "", self.gin)
+        known = [name for name in inspect.signature(LitePolicy).parameters if name != "checkpoint"]
+        for text in [*self.checkpoint_options, *self.generate_options]:
+            for name, value in parse_options(text).items():
+                if name not in known:
+                    raise UserError(f"A checkpoint has no option {name!r}. Use {', '.join(known)}.")
+                try:
+                    float(value)
+                except ValueError:
+                    raise UserError(f"Option {name}={value}: give a number.") from None
+
+    @property
+    def gin_config(self) -> str | None:
+        """The gin file of the trainer; None: its own default."""
+        return self.train_gin_config or GIN_CONFIGS.get(self.trainer)
+
+    def trainer_config(self, seed: int, from_weights: bool) -> Any:
+        """The trainer's own config; None for a trainer of another package.
+
+        Without weights to start from there is no policy to be regularized to.
+        """
+        if self.trainer == "lite":
+            from metamon_ext.training.lite.config import TrainConfig
+
+            gin = [] if from_weights else ["Learner.kl_coeff = None"]
+            if self.steps:
+                gin += [f"train.checkpoint_every = {-(-self.steps // CHECKPOINTS)}"]
+            return TrainConfig(
+                gin_config=self.gin_config or "",
+                gin=[*gin, *self.gin],
+                steps=self.steps,
+                seed=seed,
+                keep_checkpoints=True,
+            )
+        if self.trainer == "metamon":
+            from metamon_ext.upstream.finetune_config import FinetuneConfig
+
+            length = {}
+            if self.steps:
+                length = {"epochs": CHECKPOINTS, "steps_per_epoch": -(-self.steps // CHECKPOINTS)}
+            return FinetuneConfig(
+                "model",
+                Path(),
+                self.base,
+                train_gin_config=self.gin_config,
+                dloader_workers=self.workers,
+                eval_gens=(),
+                **length,
+            )
+        return None
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """`beta=100&temperature=0.5` as a table. Raises UserError for what is not of this form."""
+    try:
+        return dict(parse_qsl(text, strict_parsing=bool(text)))
+    except ValueError:
+        raise UserError(f"Options {text!r} must have the form name=value&name=value.") from None
+
+
+def with_options(name: str, text: str) -> str:
+    """The name of a policy with these options in the place of its own ones of the same name."""
+    path, own = split_options(name)
+    options = parse_options(own) | parse_options(text)
+    return f"{path}?{urlencode(options)}" if options else path
