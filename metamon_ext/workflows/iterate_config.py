@@ -157,7 +157,7 @@ class IterateConfig(BattleConfig):
         if self.trainer == "metamon":
             from metamon_ext.upstream.finetune_config import FinetuneConfig
 
-            length = {}
+            length: dict[str, Any] = {}
             if self.steps:
                 length = {"epochs": CHECKPOINTS, "steps_per_epoch": -(-self.steps // CHECKPOINTS)}
             return FinetuneConfig(
