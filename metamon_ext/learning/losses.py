@@ -77,6 +77,17 @@ def expected_value(log_probs: Tensor, q: Tensor) -> Tensor:
     return torch.einsum("bla,blag->blg", log_probs.exp(), q)
 
 
+def of_actions(q: Tensor, action: Tensor) -> Tensor:
+    """Q_g(s, a) of one action each, (B, L, G).
+
+    Args:
+        q: (B, L, A, G).
+        action: (B, L), indices; -1, for a missing action, is taken for 0.
+    """
+    index = action.clamp(min=0)[..., None, None].expand(-1, -1, 1, q.shape[-1])
+    return q.gather(-2, index).squeeze(-2)
+
+
 def weighted_regression_loss(log_prob: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
     """L_actor = -mean_{b,l,g} w_g(s, a) log pi(a|s) over the decisions that count.
 

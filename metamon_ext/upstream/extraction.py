@@ -97,10 +97,9 @@ class ExtractionAgent(Agent):
     def forward(self, batch: Batch, log_step: bool) -> tuple[None, Tensor]:
         """No critic loss, and KL(pi_beta || pi), (B, L - 1, G, 1)."""
         self.update_info = {}
-        seen = {key: batch.obs[key] for key in self.pass_obs_keys_to_actor}
+        seen = {key: batch.obs[key][:, :-1] for key in self.pass_obs_keys_to_actor}
         with torch.no_grad():
             memory = self.reference.encode(batch)[:, :-1]
-            seen = {key: value[:, :-1] for key, value in seen.items()}
             logits = self.reference.actor(memory, straight_from_obs=seen).logits
             legal = legal_actions(batch, logits)
             log_pi = torch.log_softmax(mask_logits(logits, legal), dim=-1)

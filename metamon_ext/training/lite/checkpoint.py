@@ -85,9 +85,9 @@ def critic_index(discounts: Sequence[float], gamma: float) -> int:
     return list(discounts).index(gamma)
 
 
-def critic_of(path: Path, gamma: float) -> int:
+def critic_of(path: Path, content: Mapping[str, Any], gamma: float) -> int:
     """The index of a checkpoint's critic for a discount. Raises ValueError if it has none."""
-    discounts = load_checkpoint(path).get("gammas")
+    discounts = content.get("gammas")
     if discounts is None:
         raise ValueError(
             f"{checkpoint_file(path)} does not say for which discounts its critics are: train one "
@@ -98,7 +98,11 @@ def critic_of(path: Path, gamma: float) -> int:
 
 def load_model(path: Path) -> LiteModel:
     """The network of a checkpoint, ready to act. Raises UserError for one that cannot."""
-    content = load_checkpoint(path)
+    return model_of(path, load_checkpoint(path))
+
+
+def model_of(path: Path, content: Mapping[str, Any]) -> LiteModel:
+    """Like `load_model`, of a checkpoint that has been read."""
     sizes = table(path, content, "model_sizes")
     try:
         with torch.device("meta"):  # sizes cost no memory before weights of these sizes are found

@@ -19,7 +19,7 @@ from metamon_ext.learning.extraction import check_beta, improved_policy
 from metamon_ext.learning.losses import masked_mean
 from metamon_ext.training.lite.checkpoint import critic_index
 from metamon_ext.training.lite.featurizer import Decisions
-from metamon_ext.training.lite.learner import Learner, Metrics
+from metamon_ext.training.lite.learner import Learner, Metrics, imitation
 
 
 @gin.configurable("extraction", module="metamon_ext")
@@ -93,16 +93,9 @@ class Distiller:
         actor = self.model.heads.actor.parameters()
         grad_norm = torch.nn.utils.clip_grad_norm_(actor, self._max_grad_norm).item()
         self.optimizer.step()
-        taken = batch.action.clamp(min=0).unsqueeze(-1)
-        log_prob = log_probs.detach().gather(-1, taken).squeeze(-1)
-        best = log_probs.detach().argmax(-1) == batch.action
-        return {
-            "actor_loss": loss.item(),
-            "accuracy": masked_mean(best.float(), known).item(),
-            "cross_entropy": masked_mean(-log_prob, known).item(),
-            "grad_norm": grad_norm,
-            "lr": self._settings.learning_rate,
-        }
+        _, metrics = imitation(log_probs.detach(), batch.action)
+        metrics = {"actor_loss": loss.item()} | metrics
+        return metrics | {"grad_norm": grad_norm, "lr": self._settings.learning_rate}
 
     def state_dict(self) -> dict[str, Any]:
         """All that `update` changes, and the heads that teach."""

@@ -27,6 +27,7 @@ from metamon_ext.learning.extraction import expected_value_loss
 from metamon_ext.learning.losses import (
     expected_value,
     masked_mean,
+    of_actions,
     td_target,
     weighted_regression_loss,
 )
@@ -124,18 +125,12 @@ class Learner:
         log_probs = self.model.heads.log_probs(x, h, e, batch.legal)
         action = batch.action[:, :-1]
         known = action >= 0
-        taken = action.clamp(min=0).unsqueeze(-1)
-        log_prob = log_probs[:, :-1].gather(-1, taken).squeeze(-1)
-        best = log_probs[:, :-1].argmax(-1) == action
-        metrics = {
-            "accuracy": masked_mean(best.float(), known).item(),
-            "cross_entropy": masked_mean(-log_prob.detach(), known).item(),
-        }
+        log_prob, metrics = imitation(log_probs[:, :-1], action)
         advantage = torch.zeros_like(returns)
         critic_loss = online_loss = None
         if self.critic_weight:
             q = self.model.heads.q_values(x, e)
-            q_taken = _of_actions(q[:, :-1], action)
+            q_taken = of_actions(q[:, :-1], action)
             with torch.no_grad():
                 y = self._target(batch, x, h, e, returns)
                 advantage = q_taken - expected_value(log_probs, q)[:, :-1]
@@ -172,7 +167,7 @@ class Learner:
             log_probs = self.target.log_probs(x, h, e, batch.legal)[:, 1:]
             next_value = expected_value(log_probs, q)
         else:
-            next_value = _of_actions(q, next_action)
+            next_value = of_actions(q, next_action)
         done = batch.done[:, :-1]
         bootstrapped = td_target(batch.reward[:, :-1], done.float(), next_value, self.gammas)
         if self.evaluates == "behavior":
@@ -220,7 +215,17 @@ class Learner:
             getattr(self, part).load_state_dict(state[part])
 
 
-def _of_actions(q: Tensor, action: Tensor) -> Tensor:
-    """Q_g(s, a) of one action each: (B, L, A, G), (B, L) -> (B, L, G); -1 is taken for 0."""
-    index = action.clamp(min=0)[..., None, None].expand(-1, -1, 1, q.shape[-1])
-    return q.gather(-2, index).squeeze(-2)
+def imitation(log_probs: Tensor, action: Tensor) -> tuple[Tensor, Metrics]:
+    """log pi(a|s) of the recorded actions, (B, L), and how well they are imitated.
+
+    Args:
+        log_probs: (B, L, A).
+        action: (B, L), -1 where it is missing.
+    """
+    known = action >= 0
+    log_prob = log_probs.gather(-1, action.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    best = log_probs.argmax(-1) == action
+    return log_prob, {
+        "accuracy": masked_mean(best.float(), known).item(),
+        "cross_entropy": masked_mean(-log_prob.detach(), known).item(),
+    }

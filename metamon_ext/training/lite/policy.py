@@ -15,7 +15,13 @@ from metamon_ext.learning.extraction import check_beta, improved_policy
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.registry import make_observation_space
 from metamon_ext.spaces.universal import UniversalState
-from metamon_ext.training.lite.checkpoint import checkpoint_file, critic_of, load_model
+from metamon_ext.training.lite.checkpoint import (
+    checkpoint_file,
+    critic_of,
+    load_checkpoint,
+    load_model,
+    model_of,
+)
 
 if TYPE_CHECKING:
     from metamon_ext.arena.policy import Decision
@@ -57,10 +63,12 @@ class LitePolicy:
         gamma: float | str = 0.999,
     ) -> None:
         torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
-        self.check(checkpoint, temperature, beta, gamma)
-        self._model = load_model(Path(checkpoint))
         self._temperature, self._beta = float(temperature), float(beta)
-        self._critic = critic_of(Path(checkpoint), float(gamma)) if self._beta else 0
+        check_beta(self._beta, self._temperature)
+        path = Path(checkpoint)
+        content = load_checkpoint(path)
+        self._critic = critic_of(path, content, float(gamma)) if self._beta else 0
+        self._model = model_of(path, content)
         self._memories: dict[str, _Memory] = {}
 
     @staticmethod
@@ -79,7 +87,7 @@ class LitePolicy:
         """Raise ValueError for options that are no such numbers, or a critic that is missing."""
         check_beta(float(beta), float(temperature))
         if float(beta):
-            critic_of(Path(checkpoint), float(gamma))
+            critic_of(Path(checkpoint), load_checkpoint(Path(checkpoint)), float(gamma))
 
     @staticmethod
     def predictor(checkpoint: str | Path, **_: object) -> LitePredictor:

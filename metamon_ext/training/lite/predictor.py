@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from metamon_ext.evaluation.offline import Predictions
-from metamon_ext.learning.losses import expected_value
-from metamon_ext.training.lite.checkpoint import load_checkpoint, load_model
+from metamon_ext.learning.losses import expected_value, of_actions
+from metamon_ext.training.lite.checkpoint import load_checkpoint, model_of
 from metamon_ext.training.lite.config import REWARD_FUNCTION
 from metamon_ext.training.lite.featurizer import Decisions, LiteFeaturizer
 from metamon_ext.training.lite.model import LiteModel
@@ -43,7 +43,7 @@ class LitePredictor:
         counts as one without critics.
         """
         content = load_checkpoint(checkpoint)
-        model = load_model(checkpoint)
+        model = model_of(checkpoint, content)
         reward = _bind_settings(str(content.get("bindings", "")))
         featurizer = LiteFeaturizer.named(model.sizes["obs_space"], reward)
         return cls(model, tuple(content.get("gammas") or ()), featurizer)
@@ -61,8 +61,7 @@ class LitePredictor:
             log_probs = heads.log_probs(x, h, e, batch.legal)
             q = heads.q_values(x, e)[..., : len(self.gammas)]
             value = expected_value(log_probs, q)
-            taken = batch.action.clamp(min=0)[..., None, None].expand(-1, -1, 1, q.shape[-1])
-            q_taken = q.gather(-2, taken).squeeze(-2)
+            q_taken = of_actions(q, batch.action)
         return [
             Predictions(
                 log_probs=log_probs[i, :n].numpy(),

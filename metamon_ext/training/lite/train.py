@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -226,9 +226,10 @@ class _Run:
 
     def resume(self) -> None:
         """Restore the checkpoint, of either stage."""
-        if has_teacher(self._run_dir):
+        content = load_checkpoint(self._run_dir)
+        if has_teacher(content):
             self._begin_extraction()
-        self.step = resume(self._run_dir, self._learner, self._data_rng, self._bindings)
+        self.step = resume(self._run_dir, content, self._learner, self._data_rng, self._bindings)
 
     def _begin_extraction(self) -> None:
         assert isinstance(self._learner, Learner)
@@ -279,20 +280,23 @@ class _Run:
         save_checkpoint(self._run_dir / CHECKPOINT, content)
 
 
-def has_teacher(run_dir: Path) -> bool:
-    """Whether the checkpoint of a run is one of its extraction."""
-    learner = load_checkpoint(run_dir).get("learner")
+def has_teacher(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is one of a run's extraction."""
+    learner = content.get("learner")
     return isinstance(learner, dict) and "teacher" in learner
 
 
 def resume(
-    run_dir: Path, learner: Learner | Distiller, data_rng: torch.Generator, bindings: str
+    run_dir: Path,
+    content: Mapping[str, Any],
+    learner: Learner | Distiller,
+    data_rng: torch.Generator,
+    bindings: str,
 ) -> int:
-    """Restore the checkpoint. Returns the steps made until then.
+    """Restore what the checkpoint of a run holds. Returns the steps made until then.
 
     Raises UserError if the run was begun with other settings, or is damaged.
     """
-    content = load_checkpoint(run_dir)
     if content.get("bindings") != bindings:
         there, here = _settings(str(content.get("bindings"))), _settings(bindings)
         old, new = first_few(sorted(there - here)), first_few(sorted(here - there))

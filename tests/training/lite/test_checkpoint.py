@@ -13,7 +13,12 @@ from torch import nn
 
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.errors import UserError
-from metamon_ext.training.lite.checkpoint import CHECKPOINT, load_model, save_checkpoint
+from metamon_ext.training.lite.checkpoint import (
+    CHECKPOINT,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+)
 from metamon_ext.training.lite.learner import Learner
 from metamon_ext.training.lite.model import LiteModel
 from metamon_ext.training.lite.train import resume, start_from
@@ -64,7 +69,7 @@ def test_weights_are_loaded_whatever_wrapped_the_network(
     save_checkpoint(tmp_path / CHECKPOINT, content)
     other, resumed = Learner(), Learner()
     start_from(other, tmp_path)
-    assert resume(tmp_path, resumed, torch.Generator(), "") == 3
+    assert resume(tmp_path, load_checkpoint(tmp_path), resumed, torch.Generator(), "") == 3
     for model in (load_model(tmp_path), other.model, resumed.model):
         assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
@@ -153,7 +158,7 @@ def test_what_a_run_cannot_be_resumed_from_is_named(
     change(content)
     save_checkpoint(tmp_path / CHECKPOINT, content)
     with pytest.raises(UserError, match=fault) as raised:
-        resume(tmp_path, Learner(), torch.Generator(), "")
+        resume(tmp_path, load_checkpoint(tmp_path), Learner(), torch.Generator(), "")
     assert str(tmp_path) in str(raised.value) and "\n" not in str(raised.value)
 
 
