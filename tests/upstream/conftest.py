@@ -1,9 +1,11 @@
 """Tests that need the real Metamon. `METAMON_PYTHON` names the interpreter that has it."""
 
+import copy
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +53,29 @@ def finetune(workplace: Path, here: Path) -> Callable[..., int]:
         return main(["finetune", *flags(workplace, run_name, **asked)])
 
     return call
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Nothing is compiled, and no gin setting comes or stays."""
+    import gin
+    import torch
+
+    gin.clear_config()
+    with torch.compiler.set_stance("force_eager"):
+        yield
+    gin.clear_config()
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A batch of recorded battles."""
+    from tests.upstream.helpers import make_batch
+
+    return make_batch(tmp_path_factory.mktemp("battles"))
+
+
+@pytest.fixture
+def batch(recorded: Any) -> Any:
+    """A copy of the batch, to be changed."""
+    return copy.deepcopy(recorded)

@@ -8,6 +8,7 @@ from typing import Any
 
 import gin
 import torch
+from amago.agent import Agent, MultiTaskAgent
 from amago.cli_utils import use_config
 from amago.loading import Batch, RLData_pad_collate
 from metamon.interface import (
@@ -26,6 +27,8 @@ from metamon_ext.upstream.gin_files import find_gin_file
 
 torch.set_num_threads(1)  # these models are too small for more
 
+MODELS = {"minikazam": Agent, "small_multitaskagent": MultiTaskAgent}
+"""A small model of either kind of agent."""
 ARENA = Path(__file__).parents[1] / "data" / "arena"
 SMALL = {  # a small model of either agent, over Metamon's own files
     "MetamonTstepEncoder.d_model": 16,

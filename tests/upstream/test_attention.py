@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import gin
 import pytest
 import torch
@@ -16,11 +14,7 @@ TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
 B, L, S, H, E = 3, 20, 32, 4, 16
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    gin.clear_config()
-    with torch.compiler.set_stance("force_eager"):
-        yield
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def windowed(qkv: torch.Tensor, left: int) -> torch.Tensor:

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gin
 import pytest
 import torch
-from amago.agent import Agent, MultiTaskAgent
+from amago.agent import Agent
 from amago.loading import Batch
 from metamon.rl.metamon_to_amago import MetamonAMAGOExperiment
 
 from metamon_ext.learning.damping import KLControl, PowerLaw
 from metamon_ext.upstream.damping import PARTS, DampedAgent
-from tests.upstream.helpers import make_batch, make_experiment, same_weights
+from tests.upstream.helpers import MODELS, make_experiment, same_weights
 
-MODELS = {"minikazam": Agent, "small_multitaskagent": MultiTaskAgent}
-
-
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    with torch.compiler.set_stance("force_eager"):
-        yield
-    gin.clear_config()
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Batch:
-    return make_batch(tmp_path_factory.mktemp("battles"))
-
-
-@pytest.fixture
-def batch(recorded: Batch) -> Batch:
-    return copy.deepcopy(recorded)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def make(

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gin
 import numpy as np
 import pytest
 import torch
-from amago.agent import Agent, MultiTaskAgent
 from amago.loading import Batch
 from metamon.rl.metamon_to_amago import MetamonAMAGOExperiment
 
@@ -21,28 +19,11 @@ from metamon_ext.upstream.extraction import ExtractionAgent, q_values
 from metamon_ext.upstream.policy import MetamonPolicy
 from tests.support.recorded_states import recordings
 from tests.upstream.fresh_runs import RNN, fresh_run, transformer_record
-from tests.upstream.helpers import make_batch, make_experiment, same_weights
+from tests.upstream.helpers import MODELS, make_experiment, same_weights
 from tests.upstream.test_policy import Question
 from tests.upstream.test_tracker import follow
 
-MODELS = {"minikazam": Agent, "small_multitaskagent": MultiTaskAgent}
-
-
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    with torch.compiler.set_stance("force_eager"):
-        yield
-    gin.clear_config()
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Batch:
-    return make_batch(tmp_path_factory.mktemp("battles"))
-
-
-@pytest.fixture
-def batch(recorded: Batch) -> Batch:
-    return copy.deepcopy(recorded)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def make(folder: Path, model: str, **bindings: Any) -> MetamonAMAGOExperiment:
