@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from metamon_ext.arena.conditions import Conditions
 from metamon_ext.arena.executors.protocol import Executor, Recording, find_executor
@@ -33,8 +31,9 @@ from metamon_ext.data.filter import FilterConfig, filter_trajectories
 from metamon_ext.data.mixture import link_mixture
 from metamon_ext.data.trajectory import FILTERING_STATS
 from metamon_ext.errors import UserError
-from metamon_ext.evaluation.games import Game, HeadToHead, games_of, head_to_head
+from metamon_ext.evaluation.games import Game, Games, HeadToHead, games_of, head_to_head
 from metamon_ext.evaluation.meta_solvers import explore, prioritized
+from metamon_ext.evaluation.payoffs import PayoffMatrix
 from metamon_ext.evaluation.racing import Race
 from metamon_ext.evaluation.schedules import (
     Plan,
@@ -178,8 +177,7 @@ class Iteration:
             different.setdefault(player.fingerprint, name)
         names = list(different.values())
         games, _ = games_of(self._run.store.rows())
-        rates = np.full((len(names), len(names)), 0.5)
-        rates[0] = [win_rate(games, {self._champion, *seats}, name) for name in names]
+        rates = pooled_payoffs(games, {self._champion, *seats}, names).win_rates
         sigma = explore(prioritized(rates, champion=0), EXPLORATION)
         return dict(zip(names, sigma.round(6).tolist(), strict=True))
 
@@ -303,17 +301,21 @@ class Iteration:
         return table
 
 
-def win_rate(games: Sequence[Game], seats: set[str], opponent: str) -> float:
-    """Of players that are variants of one, with a win and a loss added; 1/2 against themselves."""
-    if opponent in seats:
-        return 0.5
-    scores = [
-        game.score if game.player_a in seats else 1 - game.score
+def pooled_payoffs(
+    games: Iterable[Game], variants: set[str], players: Sequence[str]
+) -> PayoffMatrix:
+    """The payoffs of players, the first standing for all its `variants`, whose games against each
+    other do not count."""
+
+    def name(player: str) -> str:
+        return players[0] if player in variants else player
+
+    pooled = [
+        replace(game, player_a=name(game.player_a), player_b=name(game.player_b))
         for game in games
-        if (game.player_a in seats and game.player_b == opponent)
-        or (game.player_b in seats and game.player_a == opponent)
+        if not {game.player_a, game.player_b} <= variants
     ]
-    return (sum(scores) + 1) / (len(scores) + 2)
+    return PayoffMatrix.of(Games.of(pooled), players)
 
 
 def differ(one: HeadToHead, other: HeadToHead) -> bool:

@@ -17,17 +17,11 @@ from metamon_ext.errors import UserError
 from metamon_ext.evaluation.games import Game, HeadToHead
 from metamon_ext.training.lite.checkpoint import load_checkpoint
 from metamon_ext.workflows.iterate_config import with_options
-from metamon_ext.workflows.iteration import differ, win_rate
+from metamon_ext.workflows.iteration import differ, pooled_payoffs
 from tests.conftest import ROOT, cli_command
 from tests.support.interruptions import kill_when
+from tests.training.lite.test_train import SMALL
 
-SMALL = [
-    "LiteModel.action_dim = 8",
-    "LiteModel.context_dim = 16",
-    "LiteModel.hidden_dim = 8",
-    "train.batch_size = 4",
-    "train.length = 8",
-]
 FIRST, LAST = (f"iteration_1/model/checkpoints/step_{step}.pt" for step in (5, 10))
 
 
@@ -44,7 +38,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]
         **{"generate_options": "temperature=0.5", "keep_iterations": 1},
     }
     words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
-    words += ["--gate", "-800", "-400", "--gin", "train.checkpoint_every = 5"]
+    words += ["--gate", "-800", "-400"]
     words += [word for binding in SMALL for word in ("--gin", binding)]
     return lambda folder, *more: ["iterate", "--output_dir", str(folder), *words, *map(str, more)]
 
@@ -205,9 +199,11 @@ def test_options_take_the_place_of_a_policys_own() -> None:
 
 def test_win_rates_of_a_policys_variants_are_pooled() -> None:
     games = [Game("a", "x", 1, 1.0), Game("x", "b", 2, 0.0), Game("b", "y", 3, 0.0)]
-    assert win_rate(games, {"a", "b"}, "x") == 3 / 4
-    assert win_rate(games, {"a", "b"}, "y") == 1 / 3
-    assert win_rate(games, {"a", "b"}, "b") == win_rate(games, {"a", "b"}, "z") == 1 / 2
+    payoffs = pooled_payoffs(games, {"a", "b"}, ["a", "x", "y", "b", "z"])
+    against = dict(zip(payoffs.players, payoffs.win_rates[0], strict=True))
+    assert against["x"] == 3 / 4
+    assert against["y"] == 1 / 3
+    assert against["b"] == against["z"] == against["a"] == 1 / 2
 
 
 def test_win_rates_differ_where_their_intervals_allow_it() -> None:
