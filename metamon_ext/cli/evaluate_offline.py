@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from metamon_ext.cli.flags import Functions, Json
-from metamon_ext.evaluation.offline_figures import Estimate, Group, OfflineFigures
+from metamon_ext.evaluation.offline_figures import Figure, Group, OfflineFigures
 from metamon_ext.terminal import console, print_json
 from metamon_ext.workflows.evaluate_offline import (
     OfflineEvaluationConfig,
@@ -72,7 +72,7 @@ def print_figures(printer: Console, name: str, figures: OfflineFigures) -> None:
     printer.print("± is half of the 95 % interval over battles.")
 
 
-def _cell(title: str, estimate: Estimate) -> str:
+def _cell(title: str, estimate: Figure) -> str:
     """The value, with half of its interval."""
     if estimate.value is None:
         return "-"

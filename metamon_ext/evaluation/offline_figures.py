@@ -42,7 +42,7 @@ Ratio = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Figure:
     """A figure with its 95 % interval; None where there is no decision, or a single battle."""
 
     value: float | None
@@ -59,7 +59,7 @@ class Group:
     trajectories: int
     decisions: int
     missing: int
-    figures: dict[str, Estimate]
+    figures: dict[str, Figure]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ReliabilityBin:
 
     decisions: int
     forecast: float
-    won: Estimate
+    won: Figure
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _reliability(
 
 def _estimates(
     battle: NDArray[np.intp], ratios: list[Ratio], resamples: int, seed: int
-) -> list[Estimate]:
+) -> list[Figure]:
     """sum(numerator) / sum(denominator) of each ratio, with its interval over battles."""
     battle = np.unique(battle, return_inverse=True)[1]
     count = int(battle.max()) + 1
@@ -242,5 +242,5 @@ def _estimates(
     for k, battles in enumerate((below > 0).sum(1)):
         value = float(above[k].sum() / below[k].sum()) if battles else None
         interval = (float(low[k]), float(high[k])) if battles > 1 else (None, None)
-        estimates.append(Estimate(value, *interval))
+        estimates.append(Figure(value, *interval))
     return estimates
