@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from metamon_ext.cli.flags import Functions
+from metamon_ext.cli.flags import WORKERS, Functions
 from metamon_ext.errors import UserError
 from metamon_ext.settings import check_run_name
 from metamon_ext.training.lite.config import TrainConfig
@@ -21,11 +21,13 @@ class Flags(TrainConfig):
         run_name: a folder of this name is made.
         save_dir: runs are in {save_dir}/{run_name}.
         resume: accepted and ignored; a run is always resumed.
+        workers: processes that read `data_dir`; training itself takes one.
     """
 
     run_name: str
     save_dir: Path = Path("runs")
     resume: bool = False
+    workers: int = WORKERS
     output_dir: tyro.conf.Suppress[Path] = Path()
 
     def __post_init__(self) -> None:

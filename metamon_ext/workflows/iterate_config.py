@@ -153,6 +153,7 @@ class IterateConfig(BattleConfig):
                 steps=self.steps,
                 seed=seed,
                 keep_checkpoints=True,
+                workers=self.workers,
             )
         if self.trainer == "metamon":
             from metamon_ext.upstream.finetune_config import FinetuneConfig

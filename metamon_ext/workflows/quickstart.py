@@ -146,6 +146,7 @@ class Quickstart:
             gin=gin,
             steps=steps,
             seed=self.seed,
+            workers=self.workers,
         )
         train(config)
 

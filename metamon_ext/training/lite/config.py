@@ -39,6 +39,7 @@ class TrainConfig:
         finetune_from: the run or checkpoint whose weights a new run starts from.
         keep_checkpoints: keep every checkpoint as `checkpoints/step_{N}.pt` too.
         log: also log to Weights & Biases (WANDB_MODE=offline works).
+        workers: processes that read `data_dir`; training itself takes one.
     """
 
     output_dir: Path = Path("runs/lite")
@@ -55,9 +56,10 @@ class TrainConfig:
     finetune_from: Path | None = None
     keep_checkpoints: bool = False
     log: bool = False
+    workers: int = 1
 
     def __post_init__(self) -> None:
-        check_at_least(1, steps=self.steps)
+        check_at_least(1, steps=self.steps, workers=self.workers)
         if self.seed is not None:
             check_seed(self.seed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from metamon_ext.data.cache.arrays import Cache
 from metamon_ext.data.cache.filter import on_side, split_name
 from metamon_ext.data.cache.source import open_cache
+from metamon_ext.data.processes import map_in_order
 from metamon_ext.data.split import Split
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
 from metamon_ext.errors import UserError
@@ -122,13 +124,13 @@ def load_data(config: TrainConfig, featurizer: LiteFeaturizer, split: Split) -> 
         return load_caches(config.cached, config.cached_weights, featurizer, split)
     if config.data_dir is None:
         raise UserError("No data to train on. Name a --data_dir or --cached.")
-    return load_folder(config.data_dir, featurizer, split)
+    return load_folder(config.data_dir, featurizer, split, config.workers)
 
 
 def load_folder(
-    root: Path, featurizer: LiteFeaturizer | None = None, split: Split = ALL
+    root: Path, featurizer: LiteFeaturizer | None = None, split: Split = ALL, workers: int = 1
 ) -> Dataset:
-    """Read every trajectory below a folder, or those on one side of a split.
+    """Read every trajectory below a folder, or those on one side of a split, on some processes.
 
     Raises UserError if there are none, or if one is damaged: filter before training.
     """
@@ -141,7 +143,12 @@ def load_folder(
             "metamon-ext play --save_trajectories_to."
         )
     featurizer = featurizer or LiteFeaturizer()
-    return Dataset([np.concatenate([featurizer.rows(p, read_trajectory(p)) for p in files])])
+    rows = map_in_order(partial(_rows, featurizer), files, workers)
+    return Dataset([np.concatenate(list(rows))])
+
+
+def _rows(featurizer: LiteFeaturizer, path: Path) -> NDArray[np.void]:
+    return featurizer.rows(path, read_trajectory(path))
 
 
 def load_caches(

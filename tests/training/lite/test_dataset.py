@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ def decisions(dataset: Dataset) -> Decisions:
 
 def all_of(dataset: Dataset) -> Decisions:
     return dataset.take(torch.arange(len(dataset)))
+
+
+def test_several_processes_read_the_same_in_the_same_order(tmp_path: Path) -> None:
+    for number in range(34):  # more than one process takes at a time
+        write_battle(tmp_path, number)
+    together, alone = (all_of(load_folder(tmp_path, workers=n)) for n in (2, 1))
+    for field in fields(Decisions):
+        assert torch.equal(getattr(together, field.name), getattr(alone, field.name)), field.name
+    (tmp_path / "gen1ou" / "broken.json.lz4").write_bytes(b"")
+    with pytest.raises(UserError, match="broken"):
+        load_folder(tmp_path, workers=2)
 
 
 def test_a_row_is_a_decision_and_the_blank_last_action_is_none(decisions: Decisions) -> None:
