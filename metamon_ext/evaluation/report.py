@@ -61,7 +61,8 @@ def write_report(
         plots.training_curves(curves, training_logs)
         caption = (
             "Means of equal stretches of the training; the shade holds the middle 80 % of the"
-            " steps. A loss that falls is not yet a stronger player."
+            " steps. A loss that falls is not yet a stronger player. Policy extraction, where a run"
+            " ends with it, has another actor loss: the KL divergence from the improved policy."
         )
         sections.append(("Training", picture(curves, caption)))
     write_page(
