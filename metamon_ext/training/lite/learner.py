@@ -1,6 +1,6 @@
 """The binary-advantage actor-critic: networks, losses, and one step of learning.
 
-    y_g      = (1 - m) (r + gamma_g (1 - d) V'_g(s')) + m R_g
+    y_g      = (1 - m(t)) (r + gamma_g (1 - d) V'_g(s')) + m(t) R_g
     L_critic = mean (Q_g(s, a) - y_g)^2
     A_g      = Q_g(s, a) - sum_a' pi(a'|s) Q_g(s, a')
     L_actor  = -mean w(A_g) log pi(a|s) - c mean sum_a' pi(a'|s) Q_g(s, a') + c_kl(t) KL(pi || pi_0)
@@ -47,8 +47,9 @@ class Learner:
         filter_func: w, from advantages (B, L, G, 1) to weights of the same shape.
         critic_weight: of L_critic in the sum of the losses; with 0 there are no critics, and the
             filter is given advantages of 0.
-        monte_carlo_weight: m in [0, 1]. Returns are unbiased for the recorded policies and
-            reach far at once, bootstrapped targets have less noise.
+        monte_carlo_weight: m in [0, 1], a number or a function of the gradient update t, such as
+            `PowerLaw`. Returns are unbiased for the recorded policies and reach far at once, which
+            helps new critics; bootstrapped targets have much less noise.
         evaluates: "policy" or "behavior", what the bootstrapped targets are the value of.
         online_coeff: c, as in AMAGO. It needs critics, and targets of the "behavior": those of the
             policy follow it to actions that the data do not have.
@@ -67,7 +68,7 @@ class Learner:
         gammas: Sequence[float] = (0.9, 0.99, 0.999, 0.9999),
         filter_func: Callable[[Tensor], Tensor] = binary_advantage_filter,
         critic_weight: float = 1.0,
-        monte_carlo_weight: float = 0.5,
+        monte_carlo_weight: float | Callable[[float], float] = 0.5,
         evaluates: str = "policy",
         online_coeff: float = 0.0,
         kl_coeff: Callable[[float], float] | None = None,
@@ -173,7 +174,8 @@ class Learner:
         if self.evaluates == "behavior":
             unknown = ~done & (next_action < 0)
             bootstrapped = torch.where(unknown.unsqueeze(-1), returns, bootstrapped)
-        return torch.lerp(bootstrapped, returns, self.monte_carlo_weight)
+        m = self.monte_carlo_weight
+        return torch.lerp(bootstrapped, returns, m(self.schedule.last_epoch) if callable(m) else m)
 
     def update(self, batch: Decisions, returns: Tensor) -> Metrics:
         """One step of gradient descent."""

@@ -73,6 +73,16 @@ def test_losses_are_those_of_the_formulas() -> None:
     assert figures["positive_advantage"] == pytest.approx(positive / len(actor_terms))
 
 
+def test_the_weight_of_returns_may_change_with_the_updates() -> None:
+    batch, returns = make_batch()
+    falling = make_learner(monte_carlo_weight=lambda t: 1.0 if t == 0 else 0.0)
+    for weight in (1.0, 0.0):
+        expected = make_learner(monte_carlo_weight=weight)
+        expected.start_from(falling.model.state_dict())
+        assert falling.losses(batch, returns)[1] == expected.losses(batch, returns)[1]
+        falling.schedule.last_epoch += 1
+
+
 def test_the_actor_does_not_pull_on_the_critics_nor_the_critics_on_their_target() -> None:
     learner = make_learner()
     actor_loss, critic_loss, _ = learner.losses(*make_batch())
