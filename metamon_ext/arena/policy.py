@@ -84,6 +84,12 @@ HEURISTICS = {
 """Policy name -> class in `poke_env.player`."""
 
 
+def check_probability(epsilon: float) -> None:
+    """Raise ValueError for what is no probability."""
+    if not 0 <= epsilon <= 1:
+        raise ValueError(f"epsilon is a probability in [0, 1], not {epsilon}")
+
+
 class HeuristicPolicy:
     """A player of poke-env, without any server.
 
@@ -95,8 +101,7 @@ class HeuristicPolicy:
 
         self._player = getattr(poke_env.player, player_class)(start_listening=False)
         self._epsilon = float(epsilon)
-        if not 0 <= self._epsilon <= 1:
-            raise ValueError(f"epsilon is a probability in [0, 1], not {epsilon}")
+        check_probability(self._epsilon)
 
     def begin(self, battle_id: str) -> None:
         """Do nothing: the player has no memory."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamon_ext.arena.policy import CHUNK, in_chunks
+from metamon_ext.arena.policy import CHUNK, check_probability, in_chunks
 from metamon_ext.learning.extraction import check_beta, improved_policy
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.registry import make_observation_space
@@ -53,6 +53,7 @@ class LitePolicy:
         temperature: actions are drawn from pi(a|s)^(1/temperature); 0 takes the likeliest.
         beta: more than 0 plays `improved_policy` by the critics in the place of pi.
         gamma: the discount of the critic that is used for that.
+        epsilon: the probability of a uniformly random legal action instead.
     """
 
     def __init__(
@@ -61,10 +62,13 @@ class LitePolicy:
         temperature: float | str = 1.0,
         beta: float | str = 0.0,
         gamma: float | str = 0.999,
+        epsilon: float | str = 0.0,
     ) -> None:
         torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
         self._temperature, self._beta = float(temperature), float(beta)
+        self._epsilon = float(epsilon)
         check_beta(self._beta, self._temperature)
+        check_probability(self._epsilon)
         path = Path(checkpoint)
         content = load_checkpoint(path)
         self._critic = critic_of(path, content, float(gamma)) if self._beta else 0
@@ -83,9 +87,11 @@ class LitePolicy:
         temperature: float | str = 1.0,
         beta: float | str = 0.0,
         gamma: float | str = 0.999,
+        epsilon: float | str = 0.0,
     ) -> None:
         """Raise ValueError for options that are no such numbers, or a critic that is missing."""
         check_beta(float(beta), float(temperature))
+        check_probability(float(epsilon))
         if float(beta):
             critic_of(Path(checkpoint), load_checkpoint(Path(checkpoint)), float(gamma))
 
@@ -136,6 +142,8 @@ class LitePolicy:
 
     def _choose(self, decision: Decision, log_probs: NDArray[np.float32]) -> int:
         legal = decision.legal_actions
+        if self._epsilon and decision.rng.random() < self._epsilon:
+            return decision.rng.choice(legal)
         scores = log_probs[legal].astype(np.float64)
         if self._temperature == 0:
             return legal[int(scores.argmax())]

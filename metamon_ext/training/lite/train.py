@@ -335,5 +335,14 @@ def _stopping_if_unwritable(run_dir: Path) -> Iterator[None]:
 
 
 def start_from(learner: Learner, path: Path) -> None:
-    """Give the learner the weights of another run. Raises UserError if they do not fit."""
-    learner.start_from(weights_of(path, load_checkpoint(path), learner.model))
+    """Give the learner the weights of another run. Raises UserError if they do not fit.
+
+    Of a run that ends with an extraction it gets the actor before that: the critics learn the value
+    of a policy that is like the recorded ones, which the extracted one is not.
+    """
+    content = load_checkpoint(path)
+    weights = weights_of(path, content, learner.model)
+    if has_teacher(content):
+        teacher = weights_of(path, content, learner.model.heads, "teacher")
+        weights |= {f"heads.{name}": value for name, value in teacher.items()}
+    learner.start_from(weights)

@@ -145,6 +145,27 @@ def test_temperature_sharpens_and_zero_takes_the_likeliest(
     assert shares[0] < shares[1] <= shares[2] == 1.0
 
 
+def test_epsilon_is_the_share_of_random_actions(
+    checkpoint: Path, battles: dict[str, list[Asked]]
+) -> None:
+    state = next(d.state for b in battles.values() for d in b if len(d.legal_actions) > 6)
+    asked = [Asked(str(seed), state, seed) for seed in range(400)]
+    chosen = []
+    for epsilon in (0, "0.5", 1):
+        policy = LitePolicy(checkpoint, temperature=0, epsilon=epsilon)
+        for decision in asked:
+            policy.begin(decision.battle_id)
+        chosen.append(policy.act(asked))
+    best = chosen[0][0]
+    greedy, half, none = (actions.count(best) / 400 for actions in chosen)
+    legal = len(asked[0].legal_actions)
+    assert greedy == 1
+    assert half == pytest.approx((1 + 1 / legal) / 2, abs=0.1)
+    assert none == pytest.approx(1 / legal, abs=0.1)
+    with pytest.raises(ValueError, match="epsilon"):
+        LitePolicy(checkpoint, epsilon=2)
+
+
 @pytest.mark.parametrize("temperature", ["-1", "nan"])
 def test_a_temperature_below_zero_is_refused(checkpoint: Path, temperature: str) -> None:
     with pytest.raises(ValueError, match="0 or more"):

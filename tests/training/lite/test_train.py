@@ -364,3 +364,11 @@ def test_finetuning_begins_with_the_weights_of_another_run(run: Callable[..., Pa
         run("wider", 1, [*SMALL, "LiteModel.hidden_dim = 12"], finetune_from=base)
     with pytest.raises(UserError, match="no such checkpoint"):
         run("lost", 1, finetune_from=base / "nowhere")
+
+
+def test_finetuning_begins_with_the_actor_before_an_extraction(run: Callable[..., Path]) -> None:
+    nothing_learned = ["Learner.learning_rate = 0.0", *SMALL]
+    plain, extracted = run("plain", 5), run("extracted", 5, EXTRACTION)
+    tuned = run("tuned", 1, nothing_learned, finetune_from=extracted)
+    one, other = load_model(plain).state_dict(), load_model(tuned).state_dict()
+    assert all(torch.equal(one[key], other[key]) for key in one)
