@@ -32,9 +32,9 @@ class Registry(Generic[T]):
         """Give a part a name, in this process."""
         self._parts[name] = part
 
-    def add_finder(self, finder: Callable[[str], T | None]) -> None:
-        """Ask `finder` for names that are not found otherwise."""
-        self._finders.append(finder)
+    def add_finder(self, finder: Callable[[str], T | None], first: bool = False) -> None:
+        """Ask `finder` for names that are not found otherwise, `first` or last of all finders."""
+        self._finders.insert(0 if first else len(self._finders), finder)
 
     def names(self) -> list[str]:
         """The names of registered parts and of entry points."""

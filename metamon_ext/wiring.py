@@ -11,6 +11,7 @@ from typing import Any
 
 from metamon_ext.arena.executors.local import LocalExecutor
 from metamon_ext.arena.executors.protocol import register_executor
+from metamon_ext.arena.mixture import find_mixture
 from metamon_ext.arena.policy_ref import POLICIES, Found
 from metamon_ext.arena.teams import use_team_download
 from metamon_ext.arena.tracking.tracker import has_metamon, use_tracker
@@ -73,6 +74,7 @@ def _find_metamon_reward(name: str) -> Any:
     return metamon_reward(name)
 
 
+POLICIES.add_finder(find_mixture, first=True)  # its `:` is not that of module:Class
 POLICIES.add_finder(_find_lite)
 POLICIES.add_finder(_find_metamon)
 if has_metamon():

@@ -56,6 +56,9 @@ class Seat:
         self.name = name
         self.key = spec.key
         self.player: Player = spec.seats[SEATS.index(name)]
+        # the same member of a mixture in both battles of a pair, drawn for each player by itself
+        side = (SEATS.index(name) + spec.mirrored) % 2
+        self.policy = self.player.policy.draw(random.Random(derive(spec.seed, "member", side)))
         self.battle_id = f"{spec.key}/{name}"
         self.tracker = make_tracker(spec.battle_format, spec.gen, name)
         self.decisions = 0

@@ -12,7 +12,8 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +50,8 @@ class PolicyRef:
     Attributes:
         name: as it was given, with the options.
         factory: what builds the policy. If it has `weights(**options) -> Path`, that is the file
-            of its weights; if it has `check(**options)`, that raises for bad values.
+            of its weights; if it has `check(**options)`, that raises for bad values; if it has
+            `members(**options)`, it is a mixture of these policies.
         options: the arguments of `factory`.
     """
 
@@ -87,11 +89,25 @@ class PolicyRef:
         find_weights = getattr(self.factory, "weights", None)
         return Path(find_weights(**self.options)) if find_weights else None
 
+    @cached_property
+    def members(self) -> Sequence[tuple[PolicyRef, float]]:
+        """The policies that a mixture draws from, and their probabilities; else none."""
+        list_members = getattr(self.factory, "members", None)
+        return list_members(**self.options) if list_members else ()
+
+    def draw(self, rng: random.Random) -> PolicyRef:
+        """The policy that plays a battle: a member of a mixture, else this one."""
+        if not self.members:
+            return self
+        refs, probabilities = zip(*self.members, strict=True)
+        drawn: PolicyRef = rng.choices(refs, probabilities)[0]
+        return drawn
+
     def describe(self) -> dict[str, Any]:
         """What results record of the policy.
 
-        `policy`, `class`, `options`, and, where there are weights, `weights` and `sha256`. Raises
-        UserError for weights that are not there.
+        `policy`, `class`, `options`, where there are weights `weights` and `sha256`, and of a
+        mixture its `members`. Raises UserError for weights that are not there.
         """
         return dict(self._description)
 
@@ -107,22 +123,26 @@ class PolicyRef:
                 known |= {"weights": str(path), "sha256": file_sha256(path)}
             except OSError as error:
                 raise UserError(f"policy {self.name!r}: {path}: {error.strerror}") from None
+        if self.members:
+            known["members"] = [ref.describe() | {"probability": p} for ref, p in self.members]
         return known
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of class, options and, where there are any, weights.
+        """SHA-256 of class, options and, where there are any, weights or a mixture's members.
 
-        Options that locate the weights do not count: the same policy under two names has one
-        fingerprint, two checkpoints under one path have two. It is taken when it is first asked
+        Options that locate the weights or members do not count: the same policy under two names has
+        one fingerprint, two checkpoints under one path have two. It is taken when it is first asked
         for, and then stays. Raises UserError for weights that are not there.
         """
         known = self._description
         options = dict(known["options"])
-        if "sha256" in known:
-            for name in inspect.signature(self.factory.weights).parameters:  # type: ignore[attr-defined]
-                options.pop(name, None)
+        for key, locate in (("sha256", "weights"), ("members", "members")):
+            if key in known:
+                for name in inspect.signature(getattr(self.factory, locate)).parameters:
+                    options.pop(name, None)
         parts = [known["class"], sorted(map(str, options.items())), known.get("sha256")]
+        parts += [[ref.fingerprint, probability] for ref, probability in self.members]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def build(self) -> Policy:

@@ -19,6 +19,8 @@ Command = Callable[..., int]
 COMMANDS = {
     "quickstart": "generate, filter, train, and evaluate on a laptop in minutes",
     "iterate": "generate, train, choose, and promote what is stronger, again and again",
+    "psro": "add best responses to a population, each to the mixture that is hardest to beat",
+    "run_psro": "psro with the flags of the script of that name",
     "train": "train the small built-in learner on trajectories",
     "play": "play battles between two policies",
     "generate_selfplay_data": "generate battles of one policy, of two, or of a weighted population",
@@ -83,6 +85,10 @@ def find_command(command: str) -> Command | Mapping[str, Command]:
             from metamon_ext.cli.quickstart import FUNCTIONS as functions
         case "iterate":
             from metamon_ext.cli.iterate import FUNCTIONS as functions
+        case "psro":
+            from metamon_ext.cli.psro import FUNCTIONS as functions
+        case "run_psro":
+            from metamon_ext.cli.run_psro import FUNCTIONS as functions
         case "generate_selfplay_data":
             from metamon_ext.cli.generate import FUNCTIONS as functions
         case "gate":

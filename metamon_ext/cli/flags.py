@@ -101,9 +101,12 @@ def _canonical(argv: Sequence[str], names: Sequence[str]) -> list[str]:
         if flag == REPEATABLE:
             repeated += [value] if equals else [next(rest, "")]
             continue
-        same = next((group for group in SYNONYMS if flag[2:].replace("-", "_") in group), ())
-        known = [f"--{name}" for name in same if f"--{name}" in names]
-        words.append((known[0] if flag.startswith("--") and known else flag) + equals + value)
+        name = flag[2:].replace("-", "_")
+        same = next((group for group in SYNONYMS if name in group), ())
+        known = [f"--{one}" for one in same if f"--{one}" in names]
+        if flag.startswith("--") and known and f"--{name}" not in known:
+            flag = known[0]
+        words.append(flag + equals + value)
     return [REPEATABLE, *repeated, *words] if repeated else words
 
 

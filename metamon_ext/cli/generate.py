@@ -8,12 +8,13 @@ from pathlib import Path
 
 import tyro
 
+from metamon_ext.arena.mixture import read_population
 from metamon_ext.arena.play import print_unfinished
 from metamon_ext.cli.flags import Functions, Json
 from metamon_ext.data.trajectory import MANIFEST
 from metamon_ext.errors import UserError
 from metamon_ext.terminal import print_json
-from metamon_ext.workflows.generate import GenerateConfig, generate, read_population
+from metamon_ext.workflows.generate import GenerateConfig, generate
 
 
 @dataclass(frozen=True, kw_only=True)

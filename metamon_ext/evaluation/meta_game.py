@@ -241,14 +241,24 @@ def meta_game(config: MetaGameConfig) -> tuple[MetaGame, dict[str, Any]]:
             config.draws,
             config.seed,
         )
-        content = content_of(game, config) | {"notes": [*notes, *_notes(game, games, config)]}
-        try:
-            write_json(config.folder / INTERACTIONS, interactions_of(game))
-            write_json(config.folder / STRATEGY, strategy_of(game, config))
-            write_json(config.folder / ANALYSIS, content)
-        except OSError as error:
-            raise cannot_write(config.folder, error) from None
+        content = write_meta_game(game, config, [*notes, *_notes(game, games, config)])
     return game, content
+
+
+def write_meta_game(game: MetaGame, config: MetaGameConfig, notes: Sequence[str]) -> dict[str, Any]:
+    """Write the three files, in a folder that the caller has locked.
+
+    Returns what `meta_game_analysis.json` holds. Raises UserError for a folder that cannot be
+    written.
+    """
+    content = content_of(game, config) | {"notes": notes}
+    try:
+        write_json(config.folder / INTERACTIONS, interactions_of(game))
+        write_json(config.folder / STRATEGY, strategy_of(game, config))
+        write_json(config.folder / ANALYSIS, content)
+    except OSError as error:
+        raise cannot_write(config.folder, error) from None
+    return content
 
 
 def _read(config: MetaGameConfig) -> tuple[Games, list[str]]:

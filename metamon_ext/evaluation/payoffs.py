@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamon_ext.errors import UserError, did_you_mean
+from metamon_ext.evaluation.adaptive import Outcomes
 from metamon_ext.evaluation.games import Games, pair_kinds, tally
 
 
@@ -32,20 +33,27 @@ class PayoffMatrix:
     @classmethod
     def of(cls, games: Games, players: Sequence[str]) -> PayoffMatrix:
         """The payoffs of these players; games of others are ignored."""
+        return cls.of_outcomes(tally(games.among(players)), players)
+
+    @classmethod
+    def of_outcomes(cls, outcomes: Outcomes, players: Sequence[str]) -> PayoffMatrix:
+        """The same from (pairs, 3) wins, ties and losses of the first player of each pairing."""
         index = {player: i for i, player in enumerate(players)}
         n = len(players)
         counts = np.zeros((n, n), dtype=np.int64)
         points = np.zeros((n, n))
         places, rows = [], []
-        for (a, b), outcomes in tally(games.among(players)).items():
+        for (a, b), pairs in outcomes.items():
+            if not len(pairs):
+                continue
             if index[a] > index[b]:
-                a, b, outcomes = b, a, outcomes[:, ::-1]
+                a, b, pairs = b, a, pairs[:, ::-1]
             i, j = index[a], index[b]
-            wins, ties, losses = outcomes.sum(0)
+            wins, ties, losses = pairs.sum(0)
             counts[i, j] = counts[j, i] = wins + ties + losses
             points[i, j], points[j, i] = wins + ties / 2, losses + ties / 2
             places.append((i, j))
-            rows.append(outcomes)
+            rows.append(pairs)
         kinds = pair_kinds(rows) if rows else (np.zeros((0, 4), np.int64), np.zeros(0, np.int64))
         return cls(players, counts, points, *kinds, np.array(places, np.int64).reshape(-1, 2).T)
 

@@ -94,21 +94,24 @@ def ratings_bars(path: Path, ratings: Sequence[Rating]) -> None:
     _save(figure, path)
 
 
-def champion_curve(path: Path, champions: Sequence[Rating | None]) -> None:
-    """The champion's rating with its 95 % interval after each iteration, the first one before
-    any; None where it has no rating."""
+def interval_curve(
+    path: Path,
+    points: Mapping[str, tuple[float, float, float] | None],
+    xlabel: str,
+    ylabel: str,
+) -> None:
+    """A value with the low and high end of its 95 % interval for each step of a run, by the step's
+    name; None where it is not known."""
     figure = _figure(7, 3.6)
     axes = figure.add_subplot()
-    known = [(i, r) for i, r in enumerate(champions) if r is not None]
-    x, ratings = [i for i, _ in known], [r.rating for _, r in known]
-    axes.vlines(
-        x, [r.low for _, r in known], [r.high for _, r in known], color=LINES[4][0], linewidth=7
-    )
-    axes.plot(x, ratings, "-_", color=INK, markersize=12, markeredgewidth=2, linewidth=1)
-    axes.set_xticks(range(len(champions)), ["base", *map(str, range(1, len(champions)))])
-    axes.set_xlim(-0.5, len(champions) - 0.5)
-    axes.set_xlabel("After iteration")
-    axes.set_ylabel("Champion's rating (Elo points)")
+    known = {i: point for i, point in enumerate(points.values()) if point is not None}
+    values, low, high = zip(*known.values(), strict=True) if known else ((), (), ())
+    axes.vlines([*known], low, high, color=LINES[4][0], linewidth=7)
+    axes.plot([*known], values, "-_", color=INK, markersize=12, markeredgewidth=2, linewidth=1)
+    axes.set_xticks(range(len(points)), [*points])
+    axes.set_xlim(-0.5, len(points) - 0.5)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
     axes.grid(color=FAINT, linewidth=0.7)
     _save(figure, path)
 

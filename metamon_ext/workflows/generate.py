@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import random
 from collections import Counter
@@ -106,20 +105,6 @@ def generate(config: GenerateConfig) -> GenerateResult:
     if stopped:
         raise stopped
     return GenerateResult(rows, about)
-
-
-def read_population(path: Path) -> dict[str, float]:
-    """Policy -> weight, from a JSON file. Raises UserError for a file that says something else."""
-    rule = f'{path} must hold {{"policy": weight, ...}} with weights in (0, 1e100)'
-    try:
-        weights = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{rule}: {error}") from None
-    if not isinstance(weights, dict) or not weights:
-        raise UserError(rule)
-    if not all(type(w) in (int, float) and 0 < w < 1e100 for w in weights.values()):
-        raise UserError(rule)
-    return weights
 
 
 def settings_of(

@@ -13,7 +13,8 @@ from metamon_ext.evaluation.results import collect
 from metamon_ext.evaluation.standings import Rated, rate_results
 from metamon_ext.training.lite.training_log import LOG
 from metamon_ext.workflows.iterate_config import IterateConfig
-from metamon_ext.workflows.iteration import HEURISTICS, Line
+from metamon_ext.workflows.iteration import HEURISTICS
+from metamon_ext.workflows.stages import Line
 
 
 def rate_champions(config: IterateConfig, lines: Sequence[Line], rows: list[BattleRow]) -> Rated:
@@ -30,7 +31,13 @@ def write_iterate_report(
     by_name = {rating.player: rating for rating in rated.ratings}
     champions = [config.base, *(line["champion"] for line in lines)]
     curve = config.output_dir / "champions.png"
-    plots.champion_curve(curve, [by_name.get(name) for name in champions])
+    ratings = [by_name.get(name) for name in champions]
+    steps = ["base", *map(str, range(1, len(champions)))]
+    points = {
+        step: (r.rating, r.low, r.high) if r else None
+        for step, r in zip(steps, ratings, strict=True)
+    }
+    plots.interval_curve(curve, points, "After iteration", "Champion's rating (Elo points)")
     promoted = sum(line["promoted"] for line in lines)
     folders = {
         f"iteration_{n}": config.output_dir / f"iteration_{n}" for n in range(1, len(lines) + 1)

@@ -14,7 +14,8 @@ from typing import Any
 from metamon_ext.arena.battle import OVER_TURN_LIMIT, BattleResult, RunningBattle, Seat
 from metamon_ext.arena.executors.protocol import Recording
 from metamon_ext.arena.policy import Policy
-from metamon_ext.arena.schedule import BattleSpec, Player
+from metamon_ext.arena.policy_ref import PolicyRef
+from metamon_ext.arena.schedule import BattleSpec
 from metamon_ext.arena.simulator.process import Simulator, SimulatorError
 from metamon_ext.arena.tracking.tracker import TrackerLoader, tracker_loader, use_tracker
 from metamon_ext.data.trajectory import TrajectoryName, safe_player_name, write_trajectory
@@ -84,13 +85,13 @@ class Worker:
         """
         if not self._policies:  # loading the simulator takes seconds: no battle is charged for them
             self._simulator.ask("format", spec.battle_format)
-        self._build_policies(spec.seats)
         battle = RunningBattle(spec, record=self._settings.recording is not None)
+        self._build_policies([seat.policy for seat in battle.seats])
         self._battles[spec.key] = battle
         self._progress[spec.key] = time.monotonic()
         self._outbox.append(battle.start())
         for seat in battle.seats:
-            policy = self._policies[seat.player.fingerprint]
+            policy = self._policies[seat.policy.fingerprint]
             if backend := getattr(policy, "battle_backend", None):
                 seat.tracker.backend = backend
             try:
@@ -99,13 +100,13 @@ class Worker:
                 self._end(battle, reason=f"{seat.player.name}: {error!r}")
                 return
 
-    def _build_policies(self, players: Sequence[Player]) -> None:
+    def _build_policies(self, policies: Sequence[PolicyRef]) -> None:
         """Build the policies that are missing. A large model may take longer than a battle may
         stall, so no running battle is charged for it."""
         known = len(self._policies)
-        for player in players:
-            if player.fingerprint not in self._policies:
-                self._policies[player.fingerprint] = player.policy.build()
+        for policy in policies:
+            if policy.fingerprint not in self._policies:
+                self._policies[policy.fingerprint] = policy.build()
         if len(self._policies) > known:
             self._restart_clocks()
 
@@ -129,7 +130,7 @@ class Worker:
                 self._end(battle, reason=f"simulator: {message[0].splitlines()[0]}")
             else:
                 for seat in self._take(battle, *message):
-                    waiting[seat.player.fingerprint].append(seat)
+                    waiting[seat.policy.fingerprint].append(seat)
         for policy, seats in waiting.items():
             self._act(self._policies[policy], seats)
         self._end_stalled()
@@ -228,7 +229,7 @@ class Worker:
         if p1_score is None:
             self._outbox.append(["drop", key])
         for seat in battle.seats:
-            if policy := self._policies.get(seat.player.fingerprint):
+            if policy := self._policies.get(seat.policy.fingerprint):
                 try:
                     policy.end(seat.battle_id)
                 except Exception as error:
