@@ -28,5 +28,7 @@ from metamon_ext.workflows.gate import GateConfig, gate
 from metamon_ext.workflows.generate import GenerateConfig, generate
 from metamon_ext.workflows.iterate import IterateConfig, iterate
 from metamon_ext.workflows.play import PlayConfig, play
+from metamon_ext.workflows.psro import psro
+from metamon_ext.workflows.psro_config import PsroConfig
 from metamon_ext.workflows.quickstart import QuickstartConfig, quickstart
 from metamon_ext.workflows.tournament import TournamentConfig, tournament

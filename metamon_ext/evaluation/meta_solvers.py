@@ -40,6 +40,8 @@ def nash(win_rates: Matrix) -> Vector:
     payoffs = win_rates - win_rates.T
     n = len(payoffs)
     zero, one = np.zeros((n, n)), np.eye(n)
+    if (dominant := (payoffs + one > 0).all(1)).any():
+        return dominant.astype(float)  # who beats all others is the only equilibrium
     found = linprog(
         c=np.repeat([0.0, -1.0], n),
         A_ub=np.block([[-payoffs.T, zero], [-one, one]]),

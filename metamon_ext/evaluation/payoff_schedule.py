@@ -8,7 +8,8 @@ variance of sigma_k that a linear regression on w_ij explains is what is lost by
 It falls like the variance of w_ij, that is like 1 / n for n mirrored pairs, one imaginary one
 included, so that the next pair gains explained_ij / (n + 1). It is played where that is largest
 (Strong et al. 2015, Med. Decis. Making 35:570, find the value of more samples by such regressions).
-Entries on which the meta-strategy does not depend keep their first battles.
+Entries on which the meta-strategy does not depend keep their first battles: those that explain no
+more than the noise of the draws would.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from metamon_ext.evaluation.meta_solvers import MetaSolver, explore, nash
 from metamon_ext.evaluation.payoffs import PayoffMatrix
 from metamon_ext.evaluation.schedules import NO_GAMES, Counts
 
-DRAWS = 200
 FIRST_PAIRS = 4
 """Mirrored pairs of each pairing of the first round."""
+NOISE = 5.0
+"""An entry that sigma does not depend on explains 1 / draws of its variance on average, and more
+than so many times that in 2.5 % of the cases or fewer."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class PayoffSchedule:
         tolerance: it ends when the standard deviations of the probabilities of all players,
             squared, sum to no more than this, squared.
         look: mirrored pairs of a round.
+        draws: from the posterior of the win rates.
     """
 
     players: Sequence[str]
@@ -51,7 +55,8 @@ class PayoffSchedule:
     exploration: float = 0.0
     given: Mapping[Pairing, int] = field(default_factory=dict)
     tolerance: float = 0.05
-    look: int = 16
+    look: int = 32
+    draws: int = 200
 
     @property
     def pairings(self) -> list[Pairing]:
@@ -80,13 +85,14 @@ class PayoffSchedule:
     def _uncertainty(self, outcomes: Outcomes) -> tuple[NDArray[np.float64], float]:
         """`explained_ij` times n of each pairing, and the standard deviation of sigma."""
         met = {pairing: outcomes.get(pairing, NO_GAMES) for pairing in self.pairings}
-        payoffs = PayoffMatrix.of_outcomes(met, self.players)
-        drawn = payoffs.posterior(DRAWS)
+        drawn = PayoffMatrix.of_outcomes(met, self.players).posterior(self.draws)
         sigma = explore(np.array([self.solver(each) for each in drawn]), self.exploration)
         sigma = sigma - sigma.mean(0)
+        variance = float((sigma**2).mean(0).sum())
         i, j = np.triu_indices(len(self.players), 1)
         rates = drawn[:, i, j] - drawn[:, i, j].mean(0)
-        covariances = rates.T @ sigma / DRAWS
+        covariances = rates.T @ sigma / self.draws
         explained = (covariances**2).sum(1) / (rates**2).mean(0)
+        explained[explained <= NOISE * variance / self.draws] = 0
         pairs = np.array([len(rows) for rows in met.values()])
-        return explained * (pairs + 1), float(np.sqrt((sigma**2).mean(0).sum()))
+        return explained * (pairs + 1), variance**0.5
