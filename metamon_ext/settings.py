@@ -23,6 +23,13 @@ def check_at_least(lowest: int, **settings: float | None) -> None:
             raise UserError(f"{name} must be a {kind} number of at least {lowest}, not {value}.")
 
 
+def check_beta(beta: float, temperature: float = 1.0) -> None:
+    """Raise ValueError for a beta or temperature of a policy that is negative or not finite."""
+    for name, value in (("beta", beta), ("temperature", temperature)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a number of at least 0, not {value:g}")
+
+
 def check_seed(value: int) -> int:
     """A seed is any integer of at least 0, however large, as in numpy. Raises UserError."""
     if isinstance(value, int) and value >= 0:

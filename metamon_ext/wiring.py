@@ -50,7 +50,7 @@ def _download_metamon_teams(battle_format: str, set_name: str) -> Any:
 
 
 def _lite_trainer() -> Trainer:
-    from metamon_ext.training.lite.train import LiteTrainer
+    from metamon_ext.training.lite.trainer import LiteTrainer
 
     return LiteTrainer()
 
@@ -63,12 +63,11 @@ def _metamon_trainer() -> Trainer:
 
 def _find_metamon_reward(name: str) -> Any:
     """One of Metamon's own reward functions; they read fields that our states have too."""
-    from metamon_ext.upstream.catalog import reward_functions
-    from metamon_ext.upstream.commands import need_metamon
+    from metamon_ext.upstream.catalog import require_metamon, reward_functions
 
     if name not in reward_functions():
         return None
-    need_metamon()
+    require_metamon()
     from metamon_ext.upstream.register import metamon_reward
 
     return metamon_reward(name)

@@ -247,6 +247,17 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
         assert plan.run.epochs == []
 
 
+def test_a_run_keeps_its_gin_files_when_comments_and_old_names_change(tmp_path: Path) -> None:
+    old, new = (f"# of {x}\na.b = @{x}()  # set\n" for x in ("KLControl", "AdaptiveKLController"))
+    texts = {"train_gin_config": old, "model_gin_config": "b = 2\n"}
+    with open_run(make_plan(tmp_path, gin=texts)):
+        pass
+    plan = make_plan(tmp_path, gin=texts | {"train_gin_config": new})
+    with open_run(plan):
+        assert plan.settings["gin"] == texts
+        assert (plan.run.folder / "train.gin").read_text() == old
+
+
 def test_what_a_kill_leaves_half_written_is_removed(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     run = plan.run

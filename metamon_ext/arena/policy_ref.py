@@ -187,6 +187,37 @@ def _need_policy(name: str, factory: Any) -> Factory:
     return factory
 
 
+def check_checkpoint_options(
+    factory: Factory, options: Mapping[str, str], check: Callable[..., None]
+) -> None:
+    """Raise UserError for options that checkpoints will not take.
+
+    Args:
+        factory: The class of the checkpoints' policies. Arguments of its `weights` locate a
+            checkpoint, and are no options.
+        options: Name -> value, as in a policy's name.
+        check: Called with the options; raises ValueError for bad values.
+    """
+    locates = inspect.signature(factory.weights).parameters  # type: ignore[attr-defined]
+    takes = inspect.signature(factory).parameters
+    known = [name for name in takes if name not in locates]
+    for name, value in options.items():
+        if name not in known:
+            raise UserError(f"A checkpoint has no option {name!r}. Use {', '.join(known)}.")
+        if "float" in str(takes[name].annotation):
+            try:
+                float(value)
+            except ValueError:
+                raise UserError(f"Option {name}={value}: give a number.") from None
+    try:
+        check(**options)
+    except ValueError as error:
+        given = "&".join(f"{name}={value}" for name, value in options.items())
+        raise UserError(
+            f"Checkpoints do not take {given}: {str(error).removesuffix('.')}."
+        ) from None
+
+
 def _check_options(
     name: str, factory: Factory, named: dict[str, Any], options: dict[str, str]
 ) -> None:

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 
 from metamon_ext.cli.flags import Functions, Positional
 from metamon_ext.errors import UserError
+from metamon_ext.upstream.catalog import require_metamon
 from metamon_ext.upstream.checkpoints import run_at
 from metamon_ext.upstream.commands import (
     is_main,
-    need_metamon,
     run_finetuning,
     run_module,
     what_next,
@@ -73,7 +73,7 @@ def adopt(run_folder: Positional[str], parts: Parts, base_model: str | None = No
         run_folder: the folder of the run
         base_model: the model that the run was finetuned from
     """
-    need_metamon()
+    require_metamon()
     run = run_at(run_folder)
     if run is None:
         raise UserError(f"{run_folder} is not the folder of a run: it has no ckpts/.")

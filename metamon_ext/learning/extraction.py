@@ -6,7 +6,7 @@ solves max_p E_p[A(s, a)] - KL(p || pi) / beta, the KL-regularized step of polic
 (Peters et al. 2010, "Relative entropy policy search"; Peng et al. 2019, arXiv:1910.00177). One such
 step on critics of the recorded behavior is one-step RL (Brandfonbrener et al. 2021,
 arXiv:2106.08909). Policy distillation (Rusu et al. 2016, arXiv:1511.06295) puts it into an actor,
-by KL(pi_beta || pi): see `metamon_ext.learning.damping.categorical_kl`.
+by KL(pi_beta || pi): see `metamon_ext.learning.kl_regularization.categorical_kl`.
 
 Shapes: ... any, A actions, G discount factors.
 """
@@ -14,6 +14,7 @@ Shapes: ... any, A actions, G discount factors.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -45,8 +46,20 @@ def expected_value_loss(log_probs: Tensor, q: Tensor, mask: Tensor) -> Tensor:
     return masked_mean(-value, mask.unsqueeze(-1))
 
 
-def check_beta(beta: float, temperature: float = 1.0) -> None:
-    """Raise ValueError for a beta or temperature that is negative or not finite."""
-    for name, value in (("beta", beta), ("temperature", temperature)):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} has to be 0 or more, not {value}")
+def critic_index(discounts: Sequence[float], gamma: float | None) -> int:
+    """Which of the critics is that of a discount, in the precision of float32.
+
+    Args:
+        discounts: of the trained critics; empty for a network without them.
+        gamma: the discount; None: the last one.
+
+    Raises ValueError if there is no such critic.
+    """
+    for i, one in reversed([*enumerate(discounts)]):
+        if gamma is None or math.isclose(one, gamma, rel_tol=1e-6):
+            return i
+    known = ", ".join(f"{one:g}" for one in discounts)
+    raise ValueError(
+        f"there is no critic{'' if gamma is None else f' for gamma = {gamma:g}'}. "
+        + (f"Known: {known}." if known else "It was trained without critics.")
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,12 @@ from metamon_ext.registry import Registry
 
 
 class Trainer(Protocol):
-    """Trains a policy on recorded battles. The same call again resumes an interrupted run."""
+    """Trains a policy on recorded battles. The same call again resumes an interrupted run.
+
+    It may also have `check(start, config, options)`, which raises UserError for what `train` would
+    refuse, and for options that the policies of its checkpoints will not take. Workflows that play
+    battles before they train call it first.
+    """
 
     def train(
         self, dataset: str | Path, start: PolicyRef | None, config: Any, output_dir: Path
@@ -46,3 +51,11 @@ def register_trainer(name: str, trainer: Callable[[], Trainer]) -> None:
 def find_trainer(name: str) -> Trainer:
     """The trainer of this name. Raises UserError for an unknown name."""
     return TRAINERS.find(name)()
+
+
+def check_training(
+    name: str, start: PolicyRef | None, config: Any, options: Sequence[Mapping[str, str]]
+) -> None:
+    """Raise UserError for an unknown trainer, or for what its `check` refuses."""
+    if check := getattr(find_trainer(name), "check", None):
+        check(start, config, options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -55,8 +56,10 @@ def metamon_folder() -> Path:
 
 
 def require_metamon() -> None:
-    """Raise UserError if Metamon is not installed."""
+    """Raise UserError if Metamon is not installed, or has no folder for its data and models."""
     metamon_folder()
+    if not os.environ.get("METAMON_CACHE_DIR"):
+        raise UserError("METAMON_CACHE_DIR is not set. Set it to a folder for Metamon's data.")
 
 
 def training_folder() -> Path:

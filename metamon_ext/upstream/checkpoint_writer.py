@@ -117,19 +117,29 @@ def _is_room(error: Exception, folder: Path) -> bool:
     return shutil.disk_usage(folder).free < 2**20
 
 
+def is_of_reference(name: str) -> bool:
+    """Whether a weight is of a reference policy, or of the schedule of its regularization."""
+    return name.startswith(("reference.", "_extra_state"))
+
+
 def start_or_resume(experiment: Experiment, plan: Plan) -> None:
     """Load the latest checkpoint of the run, or the base model where there is none.
+
+    A new run takes the policy that it starts from as its reference, whatever reference the base
+    had been trained with. A resumed run keeps its own.
 
     Raises UserError for weights or a state that do not fit.
     """
     epoch = latest_epoch(plan.run)
     if epoch is None:
         what = f"checkpoint {plan.base.epoch} of {plan.base.name}"
-        load_weights(experiment.policy, plan.base_weights, what)
+        load_weights(experiment.policy, plan.base_weights, what, is_of_reference)
         return
     policy: Any = experiment.policy
     if hasattr(policy, "keep_reference"):
         policy.keep_reference = True  # the run's own, whatever a new run would take
+    for tensor in (*policy.parameters(), *policy.buffers()):
+        tensor.data = tensor.data.clone()  # safetensors loads no views, as SigmaReparam has them
     state = plan.run.state(epoch)
     try:
         experiment.load_checkpoint_from_path(str(state), is_accelerate_state=True)

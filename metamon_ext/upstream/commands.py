@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from metamon_ext.errors import NO_ROOM, UserError, cannot_write
 from metamon_ext.upstream import catalog
+from metamon_ext.upstream.catalog import require_metamon
 
 if TYPE_CHECKING:
     from metamon_ext.upstream.finetune_config import FinetuneConfig
@@ -26,7 +27,7 @@ FINETUNE = ("metamon.rl.finetune_from_hf", "metamon.rl.finetune")
 
 def run_module(module: str, arguments: Sequence[str]) -> None:
     """As `python -m MODULE ARGUMENTS...` would, in this process, with our names registered."""
-    need_metamon()
+    require_metamon()
     if importlib.util.find_spec(module) is None:
         raise UserError(f"there is no module {module!r} to run")
     from metamon_ext.upstream.register import register
@@ -51,8 +52,8 @@ def run_finetuning(config: FinetuneConfig) -> Plan:
     from metamon_ext.upstream.quiet import print_to
     from metamon_ext.upstream.run_folder import LOG, latest_epoch, open_run
 
-    need_metamon()
-    need_finetune_from_hf()
+    require_metamon()
+    require_finetune_from_hf()
     plan = make_plan(config)
     with open_run(plan) if is_main() else contextlib.nullcontext():
         done = latest_epoch(plan.run)
@@ -111,14 +112,7 @@ def what_next(plan: Plan) -> str:
     )
 
 
-def need_metamon() -> None:
-    """One line instead of a traceback where Metamon cannot be imported."""
-    catalog.metamon_folder()
-    if not os.environ.get("METAMON_CACHE_DIR"):
-        raise UserError("METAMON_CACHE_DIR is not set. Set it to a folder for Metamon's data.")
-
-
-def need_finetune_from_hf() -> None:
+def require_finetune_from_hf() -> None:
     """One line for a Metamon that has another way to finetune."""
     if not (catalog.metamon_folder() / "rl" / "finetune_from_hf.py").is_file():
         raise UserError(

@@ -151,8 +151,6 @@ def download(name: str, formats: Collection[str] = (), only_show: bool = False) 
         hint = did_you_mean(name, SETS)
         raise UserError(f"Unknown dataset {name!r}.{hint} Choose from {', '.join(SETS)}.")
     require_metamon()
-    if not os.environ.get("METAMON_CACHE_DIR"):
-        raise UserError("Set METAMON_CACHE_DIR to a folder for Metamon's data.")
     from metamon.data import download as metamon
 
     cache, data_set = Path(os.environ["METAMON_CACHE_DIR"]), SETS[name]

@@ -9,18 +9,21 @@ See `metamon_ext.learning.extraction`. In a gin file:
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import gin
 import torch
-from amago.agent import Agent, MultiTaskAgent
+from amago.agent import Agent, Multigammas, MultiTaskAgent
 from amago.loading import Batch
 from torch import Tensor
 
-from metamon_ext.learning.damping import categorical_kl
-from metamon_ext.learning.extraction import check_beta, improved_policy
+from metamon_ext.learning.extraction import improved_policy
+from metamon_ext.learning.kl_regularization import categorical_kl
 from metamon_ext.learning.losses import mask_logits, masked_mean
-from metamon_ext.upstream.damping import (
+from metamon_ext.settings import check_beta
+from metamon_ext.upstream.gin_files import kept_bindings
+from metamon_ext.upstream.kl_regularization import (
     ReferencePolicy,
     legal_actions,
     model_is_multitask,
@@ -54,6 +57,34 @@ def q_values(agent: Agent, memory: Tensor) -> Tensor:
 def trains_critics(agent: Agent) -> bool:
     """Whether the agent's settings train critics: behavior cloning leaves them as they were."""
     return not agent.fake_filter or agent.online_coeff > 0
+
+
+def critic_discounts(agent: Agent) -> list[float]:
+    """The discounts of an agent's critics in their order; none if they are not trained."""
+    return [round(float(one), 6) for one in agent.gammas] if trains_critics(agent) else []
+
+
+def planned_discounts(*texts: str) -> list[float]:
+    """`critic_discounts` of the agent that gin files describe, without building it.
+
+    Args:
+        texts: of the model's gin file and of the training's.
+    """
+    import metamon.rl.metamon_to_amago  # noqa: F401, registers what gin files refer to
+
+    with kept_bindings():
+        gin.parse_config("\n".join(texts), skip_unknown=True)
+        kind = MultiTaskAgent if model_is_multitask() else Agent
+        defaults = inspect.signature(kind).parameters
+        given = gin.get_bindings(kind, resolve_references=False)
+
+        def setting(name: str) -> Any:
+            return given.get(name, defaults[name].default)
+
+        if setting("fake_filter") and setting("online_coeff") <= 0:
+            return []
+        more = Multigammas().discrete if setting("use_multigamma") else []
+        return [*more, setting("gamma")]
 
 
 @gin.configurable(module="metamon_ext")

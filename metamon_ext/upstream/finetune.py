@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 import wandb
+from accelerate.utils import set_seed
 from amago import Experiment
 from amago.loading import RLDataset
 from metamon.rl.pretrained import PretrainedModel
@@ -39,8 +41,16 @@ def finetune(plan: Plan, terminal: TextIO) -> None:
     cannot be written.
     """
     register_spaces()
+    if plan.config.seed is not None:
+        set_seed((plan.config.seed + int(os.environ.get("RANK", "0"))) % 2**32)
     experiment = make_experiment(plan)
-    experiment.start()
+    try:
+        experiment.start()
+    except (AssertionError, ImportError, TypeError, ValueError) as error:
+        # a gin file's mistake, or an attention that is not installed: see bf16_sdpa.gin
+        raise UserError(
+            f"Cannot build {plan.base.name} for training: {in_one_line(error)}"
+        ) from error
     start_or_resume(experiment, plan)
     experiment.save_checkpoint = CheckpointWriter(experiment, plan, terminal)
     with _progress(experiment, plan.config, terminal):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from metamon_ext.settings import check_at_least, check_run_name
+from metamon_ext.settings import check_at_least, check_run_name, check_seed
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class FinetuneConfig:
         eval_gens: generations to play against heuristics between epochs, on a Showdown server;
             nothing after it: none.
         ckpt_interval: epochs between checkpoints. The last epoch always has one.
+        seed: of dropout, new layers and the order of the data; default: another one each time.
         log: log to Weights & Biases.
         overwrite: remove the run of this name and start again.
     """
@@ -71,11 +72,14 @@ class FinetuneConfig:
     async_env_mp_context: Literal["forkserver", "fork", "spawn"] = "forkserver"
     eval_gens: Sequence[Literal[1, 2, 3, 4, 9]] = (1, 2, 3, 4, 9)
     ckpt_interval: int = 1
+    seed: int | None = None
     log: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         check_run_name(self.run_name)
+        if self.seed is not None:
+            check_seed(self.seed)
         counts = ("epochs", "steps_per_epoch", "batch_size_per_gpu", "grad_accum", "ckpt_interval")
         check_at_least(1, **{name: getattr(self, name) for name in counts})
         check_at_least(

@@ -14,6 +14,13 @@ from metamon_ext.errors import UserError, did_you_mean
 from metamon_ext.upstream import catalog
 
 FOLDERS = ("training", "models")
+OLD_NAMES = {
+    "DampedAgent": "KLRegularizedAgent",
+    "DampedMultiTaskAgent": "KLRegularizedMultiTaskAgent",
+    "damped_agent": "kl_regularized_agent",
+    "KLControl": "AdaptiveKLController",
+}
+"""In gin files of earlier versions, which import `metamon_ext.upstream.damping` -> today."""
 _INCLUDE = re.compile(r"""^\s*include\s+(['"])(?P<file>.+?)\1\s*(#.*)?$""")
 _IMPORT = re.compile(r"^\s*(import|from)\s.*$", re.MULTILINE)
 
@@ -65,12 +72,24 @@ def read_gin_file(path: Path) -> str:
     """
     text = _inline(path, ())
     try:
-        with _kept_bindings():
+        with kept_bindings():
             # what the imports would make known is not needed to parse the rest
             gin.parse_config(_IMPORT.sub("", text), skip_unknown=True)
     except (SyntaxError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a gin file: {' '.join(str(error).split()[:30])}") from None
     return text
+
+
+def same_settings(text: str, other: str) -> bool:
+    """Whether two texts of gin files differ only in comments, imports and old names."""
+    return _settings(text) == _settings(other)
+
+
+def _settings(text: str) -> list[str]:
+    for old, new in OLD_NAMES.items():
+        text = re.sub(rf"\b{old}\b", new, text)
+    lines = [line.partition("#")[0].strip() for line in _IMPORT.sub("", text).splitlines()]
+    return [line for line in lines if line]
 
 
 def _inline(path: Path, parents: tuple[Path, ...]) -> str:
@@ -99,13 +118,13 @@ def _places() -> list[Path]:
 @contextmanager
 def only_bindings_of(path: str | Path) -> Iterator[None]:
     """In the block a gin file's bindings hold and no others; after it, those that held before."""
-    with _kept_bindings():
+    with kept_bindings():
         gin.parse_config_file(str(path), skip_unknown=True)
         yield
 
 
 @contextmanager
-def _kept_bindings() -> Iterator[None]:
+def kept_bindings() -> Iterator[None]:
     """Start the block with no bindings; after it, those that held before hold again."""
     bindings = gin.config._CONFIG
     before = {key: dict(values) for key, values in bindings.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +128,26 @@ def model_arguments(parts: Mapping[str, Any], whose: str) -> dict[str, Any]:
     return arguments | {"gin_overrides": overrides}
 
 
-def load_weights(policy: torch.nn.Module, path: Path, what: str) -> None:
+def load_weights(
+    policy: torch.nn.Module,
+    path: Path,
+    what: str,
+    leave_out: Callable[[str], bool] = lambda _: False,
+) -> None:
     """Give a network the weights of a file, whatever wrapped it when it was saved.
 
     AMAGO itself saves it unwrapped, other trainers do not. Raises UserError for weights that are
     damaged or do not fit.
+
+    Args:
+        policy: the network.
+        path: of the file.
+        what: the checkpoint, for messages.
+        leave_out: whether a weight of this name is not loaded.
     """
     try:
-        policy.load_state_dict(renamed(read_weights(path), policy))
+        weights = renamed(read_weights(path), policy)
+        policy.load_state_dict({k: v for k, v in weights.items() if not leave_out(k)})
     except (RuntimeError, ValueError) as error:
         raise UserError(f"Cannot load {what} from {path}: {_why(error)}.") from error
 

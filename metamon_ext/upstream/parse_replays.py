@@ -22,13 +22,13 @@ from metamon_ext.errors import RunStopped, UserError
 from metamon_ext.files import StageJournal, atomic_write, lock_folder, require_separate
 from metamon_ext.settings import check_at_least, check_seed, default_workers
 from metamon_ext.terminal import track
+from metamon_ext.upstream.catalog import require_metamon
 from metamon_ext.upstream.replay_parser import (
     Job,
     Outcome,
     Statistics,
     known_formats,
     parse,
-    require_parser,
     start_worker,
 )
 
@@ -113,7 +113,7 @@ def parse_replays(config: ParseReplaysConfig, show_progress: bool = False) -> Su
         RunStopped: A process died, or the disk is full.
     """
     input_dir, output_dir, predictor = config.input_dir, config.output_dir, config.team_predictor
-    require_parser()
+    require_metamon()
     known = known_formats()
     if unknown := set(config.formats) - known:
         raise UserError(

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import gc
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,10 @@ from numpy.typing import NDArray
 
 from metamon_ext.arena.policy import CHUNK, in_chunks
 from metamon_ext.errors import UserError, in_one_line
-from metamon_ext.learning.extraction import improved_policy
+from metamon_ext.learning.extraction import critic_index, improved_policy
 from metamon_ext.learning.losses import mask_logits
 from metamon_ext.upstream.checkpoints import Checkpoint, find_checkpoint
-from metamon_ext.upstream.extraction import q_values, trains_critics
+from metamon_ext.upstream.extraction import critic_discounts, q_values
 from metamon_ext.upstream.hidden_state import Rows, blank, put, take
 from metamon_ext.upstream.models import build_model, load_weights
 
@@ -113,7 +112,7 @@ class MetamonPolicy:
             of the model's reward function.
         gamma: the discount of the critic that is used for that; by default the agent's main one.
 
-    Raises UserError for a model that cannot be built, or has no such critic.
+    Raises UserError for a model that cannot be built, ValueError if it has no such critic.
     """
 
     def __init__(
@@ -133,7 +132,8 @@ class MetamonPolicy:
         self._experiment = load_agent(found, float(temperature) or 1.0)
         self._agent = self._experiment.policy
         self._beta = float(beta) / (float(temperature) or 1.0)
-        self._critic = self._find_critic(gamma) if self._beta else -1
+        discount = None if gamma is None else float(gamma)
+        self._critic = critic_index(critic_discounts(self._agent), discount) if self._beta else -1
         self._device = self._experiment.DEVICE
         if self._device.type == "cpu":
             torch.set_num_threads(1)  # workers share the cores already
@@ -142,18 +142,6 @@ class MetamonPolicy:
         (self._blank,) = take(self._hidden, 1)
         self._memories: dict[str, Memory] = {}
         spare_the_collector()
-
-    def _find_critic(self, gamma: float | str | None) -> int:
-        agent = self._agent
-        if not trains_critics(agent):
-            raise UserError("beta needs trained critics, and this model was trained without them")
-        if gamma is None:
-            return -1
-        known = [float(one) for one in agent.gammas]
-        near = [i for i, one in enumerate(known) if math.isclose(one, float(gamma), rel_tol=1e-6)]
-        if not near:
-            raise UserError(f"There is no critic for gamma = {gamma}. Known: {known}.")
-        return near[-1]
 
     def begin(self, battle_id: str) -> None:
         """Start with the blank memory of the network."""

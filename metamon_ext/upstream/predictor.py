@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from metamon_ext.evaluation.offline import Predictions
 from metamon_ext.upstream.checkpoints import find_checkpoint
-from metamon_ext.upstream.extraction import q_values, trains_critics
+from metamon_ext.upstream.extraction import critic_discounts, q_values
 from metamon_ext.upstream.featurizer import (
     ACTIONS,
     ILLEGAL,
@@ -51,8 +51,7 @@ class MetamonPredictor:
         self._agent: Any = self._experiment.policy
         agent = self._agent
         self._device = self._experiment.DEVICE
-        gammas = [round(float(gamma), 6) for gamma in agent.gammas]  # float32
-        self.gammas: list[float] = gammas if trains_critics(agent) else []
+        self.gammas: list[float] = critic_discounts(agent)
 
     def predict(self, trajectories: Sequence[NDArray[np.void]]) -> list[Predictions]:
         """The predictions for the rows of each trajectory, all of them in one batch."""

@@ -23,7 +23,7 @@ STATE_SIZE = 3
 """Times the weights: AMAGO's state has the weights and AdamW's two moments."""
 STATES_AT_ONCE = 2
 """The old one is removed when the new one is complete."""
-LENGTH = ("steps_per_epoch", "batch_size_per_gpu", "grad_accum")
+TRAINING = ("steps_per_epoch", "batch_size_per_gpu", "grad_accum", "seed")
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,7 @@ def _in_words(source: dict[str, Any]) -> str:
 
 def make_plan(config: FinetuneConfig) -> Plan:
     """Check a run. Raises UserError for the first thing that is wrong."""
-    base = find_checkpoint(config.finetune_from_model, config.finetune_from_checkpoint)
-    parts = dict(base.parts)
-    if config.reward_function is not None:
-        refuse_unknown_reward(config.reward_function)
-        parts["reward_function"] = config.reward_function
-    texts = {part: gin_text(base, part) for part in GIN_FILES}
-    if config.train_gin_config is not None:
-        file = find_training_file(config.train_gin_config)
-        parts["train_gin_config"] = str(file)
-        before, texts["train_gin_config"] = texts["train_gin_config"], read_gin_file(file)
-        refuse_other_discounts(base.name, before, texts["train_gin_config"])
+    base, parts, texts = check_model(config)
     data = describe_data(config, parts)
     refuse_unwritable(config.folder)
     weights = base.weights()
@@ -98,12 +88,34 @@ def make_plan(config: FinetuneConfig) -> Plan:
         **parts,
         "gin": texts,
         "data": data,
-        "training": {key: getattr(config, key) for key in LENGTH}
+        "training": {key: getattr(config, key) for key in TRAINING}
         | {"processes": int(os.environ.get("WORLD_SIZE", "1"))},
     }
     plan = Plan(config, base, weights, settings)
     refuse_full_disk(plan)
     return plan
+
+
+def check_model(config: FinetuneConfig) -> tuple[Checkpoint, dict[str, Any], dict[str, str]]:
+    """Check what a run trains, but not its data, weights and folder.
+
+    Returns:
+        What it starts from, what the model is built from, and the texts of its gin files.
+
+    Raises UserError for what is unknown or does not fit.
+    """
+    base = find_checkpoint(config.finetune_from_model, config.finetune_from_checkpoint)
+    parts = dict(base.parts)
+    if config.reward_function is not None:
+        refuse_unknown_reward(config.reward_function)
+        parts["reward_function"] = config.reward_function
+    texts = {part: gin_text(base, part) for part in GIN_FILES}
+    if config.train_gin_config is not None:
+        file = find_training_file(config.train_gin_config)
+        parts["train_gin_config"] = str(file)
+        before, texts["train_gin_config"] = texts["train_gin_config"], read_gin_file(file)
+        refuse_other_discounts(base.name, before, texts["train_gin_config"])
+    return base, parts, texts
 
 
 def refuse_unknown_reward(name: str) -> None:
@@ -156,7 +168,8 @@ def refuse_unwritable(folder: Path) -> None:
 def refuse_full_disk(plan: Plan) -> None:
     """Raise UserError if the checkpoints that the run has yet to write do not fit on the disk."""
     config, size = plan.config, plan.base_weights.stat().st_size
-    if "DampedAgent" in plan.settings["gin"]["train_gin_config"]:
+    training = plan.settings["gin"]["train_gin_config"]
+    if re.search(r"@metamon_ext\.(kl_regularized|damped|extraction)_agent", training):
         size *= 2  # the reference policy
     there = [] if config.overwrite else plan.run.epochs
     done = sum(config.is_saved(epoch) for epoch in there if epoch < config.epochs)

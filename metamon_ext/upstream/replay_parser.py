@@ -26,7 +26,6 @@ import orjson
 from metamon_ext.data.replays.raw import RawReplay
 from metamon_ext.errors import UserError
 from metamon_ext.files import atomic_write
-from metamon_ext.upstream.catalog import require_metamon
 
 NOISE = re.compile(r"\x1b\[[0-9;]*m| at 0x[0-9a-f]+")
 """Parts of Metamon's messages that differ from run to run: colors and addresses."""
@@ -62,13 +61,6 @@ class Outcome:
     files: int = 0
     cause: str = ""
     detail: str = ""
-
-
-def require_parser() -> None:
-    """Raise UserError if Metamon, or the folder of its statistics, is missing."""
-    require_metamon()
-    if not os.environ.get("METAMON_CACHE_DIR"):
-        raise UserError(f"Set METAMON_CACHE_DIR to the folder of Metamon's {STATISTICS}.")
 
 
 def known_formats() -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from metamon_ext.errors import UserError, cannot_write
 from metamon_ext.files import atomic_write, lock_folder, write_json
+from metamon_ext.upstream.gin_files import same_settings
 from metamon_ext.upstream.preflight import Plan
 from metamon_ext.upstream.runs import GIN_FILES, SETTINGS, Run
 
@@ -38,6 +39,8 @@ def open_run(plan: Plan) -> Iterator[None]:
         if plan.config.overwrite:
             _remove(plan.config.folder)
         refuse_other_settings(run, plan.settings)
+        if there := run.settings():  # the same but for comments and old names
+            plan.settings["gin"] = there["gin"]
         try:
             _write_settings(run, plan.settings)
             remove_partial(run)
@@ -60,6 +63,9 @@ def refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
         raise UserError(
             f"{run.folder} cannot be resumed: {run.state(run.epochs[-1])} is missing. {fix}"
         )
+    bases = [Path(one["base_model"]).name for one in (there, settings)]
+    if bases[0] == bases[1]:  # a run may have moved; the fingerprint says whether it is the same
+        there = there | {"base_model": settings["base_model"]}
     differences = [*_gin_differences(there, settings), *_differences(there, settings)]
     if differences:
         more = f"; and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
@@ -72,7 +78,7 @@ def refuse_other_settings(run: Run, settings: dict[str, Any]) -> None:
 def _gin_differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
     """Which gin files differ in their text, and how they are called."""
     for part in GIN_FILES:
-        if there["gin"][part] != here["gin"][part]:
+        if not same_settings(there["gin"][part], here["gin"][part]):
             old, new = Path(there[part]).stem, Path(here[part]).stem
             same = f"the text of {part} {new} has changed"
             yield same if old == new else f"{part} is {old} there and {new} here"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metamon_ext.arena.policy import Policy
-from metamon_ext.errors import UserError
+from metamon_ext.settings import check_beta
 from metamon_ext.upstream import catalog
 from metamon_ext.upstream.checkpoints import find_checkpoint
 from metamon_ext.upstream.runs import adopt_command, read_runs, read_save_dirs
@@ -48,10 +47,7 @@ class MetamonModel:
         """Raise UserError or ValueError for values that `MetamonPolicy` does not take."""
         if checkpoint is not None and not str(checkpoint).isdecimal():
             raise ValueError(f"checkpoint={checkpoint} is not the number of an epoch")
-        if not 0 <= float(temperature) < float("inf"):
-            raise ValueError(f"temperature={temperature} is not a number of at least 0")
-        if not 0 <= float(beta) < float("inf"):
-            raise ValueError(f"beta={beta} is not a number of at least 0")
+        check_beta(float(beta), float(temperature))
         if gamma is not None and not 0 <= float(gamma) <= 1:
             raise ValueError(f"gamma={gamma} is not a number from 0 to 1")
         if battle_backend not in (None, *BACKENDS):
@@ -87,7 +83,7 @@ def find_policy(name: str) -> tuple[Callable[..., Policy], dict[str, Any]]:
     """
     if name in catalog.baselines():
         return MetamonBaseline, {"baseline": name}
-    _need_cache_folder()
+    catalog.require_metamon()
     return MetamonModel, {"model": name}
 
 
@@ -99,7 +95,7 @@ def describe(save_dir: Path | None) -> dict[str, Any]:
 
     Raises UserError where METAMON_CACHE_DIR is not set, without which no model can be imported.
     """
-    _need_cache_folder()
+    catalog.require_metamon()
     save_dirs = [save_dir] if save_dir else read_save_dirs()
     usual = save_dirs == read_save_dirs()
     runs = read_runs(save_dirs)
@@ -115,8 +111,3 @@ def describe(save_dir: Path | None) -> dict[str, Any]:
         "save_dirs": [str(folder) for folder in save_dirs],
         "unrecorded_runs": {str(r.folder): adopt_command(r) for r in runs.values() if r.unrecorded},
     }
-
-
-def _need_cache_folder() -> None:
-    if not os.environ.get("METAMON_CACHE_DIR"):
-        raise UserError("METAMON_CACHE_DIR is not set. Set it to a folder for Metamon's models.")

@@ -14,9 +14,9 @@ def featurizer_class(kind: str) -> Any:
 
         return LiteFeaturizer
     if kind == "metamon":
-        from metamon_ext.upstream.commands import need_metamon
+        from metamon_ext.upstream.catalog import require_metamon
 
-        need_metamon()
+        require_metamon()
         from metamon_ext.upstream.featurizer import MetamonFeaturizer
 
         return MetamonFeaturizer

@@ -6,9 +6,10 @@
     report.html         ratings of the champions, decisions and tables
 
 With `keep_iterations` = N, iteration K trains on data of the N iterations before it and of
-`data_dir`, and everything that no later iteration can need is deleted: `selfplay/`, `data/` and
-`training/` of iterations up to K - N after iteration K, and the files of their checkpoints that
-have not become champions. Champions, logs, plans and results are always kept.
+`data_dir`, and everything that no later iteration can need is deleted. After iteration K that is
+`selfplay/`, `data/`, `training/` and AMAGO's training states of iterations up to K - N, and the
+files of their checkpoints that have not become champions. Champions, logs, plans and results are
+always kept.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def iterate(config: IterateConfig) -> IterateResult:
 
     Raises UserError for bad input, RunStopped where the run cannot go further.
     """
-    config.check_training()
+    config.check_training(config.base)
     find_executor(config.executor)
     population = None if config.population == AUTO else read_population(Path(config.population))
     training, held_out = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from metamon_ext.arena.conditions import TURN_LIMIT
 from metamon_ext.arena.config import BattleConfig
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.errors import UserError
 from metamon_ext.evaluation.sprt import Sprt
 from metamon_ext.settings import split_options
-from metamon_ext.training.trainer import find_trainer
+from metamon_ext.training.trainer import check_training
 
 AUTO = "auto"
 CHECKPOINTS = 6
@@ -113,25 +113,20 @@ class LoopConfig(BattleConfig):
         """The sequential test of a candidate."""
         return Sprt(*self.gate)
 
-    def check_training(self) -> None:
-        """Raise UserError for a trainer, gin settings or options that cannot be used."""
-        find_trainer(self.trainer)
-        if self.trainer != "lite":
-            return
-        from metamon_ext.training.lite import train  # noqa: F401, registers what gin files bind
-        from metamon_ext.training.lite.config import read_gin_config
-        from metamon_ext.training.lite.policy import LitePolicy
+    def check_training(self, base: str) -> None:
+        """Raise UserError for a trainer, its settings, or options that cannot be used.
 
-        read_gin_config(self.gin_config or "", self.gin)
-        known = [name for name in inspect.signature(LitePolicy).parameters if name != "checkpoint"]
-        for text in [*self.checkpoint_options, *self.generate_options]:
-            for name, value in parse_options(text).items():
-                if name not in known:
-                    raise UserError(f"A checkpoint has no option {name!r}. Use {', '.join(known)}.")
-                try:
-                    float(value)
-                except ValueError:
-                    raise UserError(f"Option {name}={value}: give a number.") from None
+        Args:
+            base: the policy that training starts from.
+        """
+        start = PolicyRef.resolve(base)
+        has_weights = start.weights is not None
+        check_training(
+            self.trainer,
+            start if has_weights else None,
+            self.trainer_config(self.seed, base, has_weights),
+            [parse_options(text) for text in [*self.checkpoint_options, *self.generate_options]],
+        )
 
     @property
     def gin_config(self) -> str | None:
@@ -177,6 +172,7 @@ class LoopConfig(BattleConfig):
                 Path(),
                 base,
                 train_gin_config=self.gin_config,
+                seed=seed,
                 dloader_workers=self.workers,
                 eval_gens=(),
                 log=self.log,

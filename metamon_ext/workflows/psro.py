@@ -35,6 +35,7 @@ from typing import Any
 from metamon_ext.arena.conditions import Conditions
 from metamon_ext.arena.executors.protocol import find_executor
 from metamon_ext.arena.mixture import PREFIX
+from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.rows import BattleRow
 from metamon_ext.arena.schedule import derive
 from metamon_ext.arena.store import ResultStore
@@ -248,7 +249,7 @@ def psro(config: PsroConfig) -> PsroResult:
 
     Raises UserError for bad input, RunStopped where the run cannot go further.
     """
-    config.check_training()
+    config.check_training(config.init_from_checkpoint or _trainable(config.population))
     find_executor(config.executor)
     training = [
         Conditions.load(config.battle_format, name, config.turn_limit) for name in config.team_set
@@ -265,6 +266,11 @@ def psro(config: PsroConfig) -> PsroResult:
         rows = store.rows()
     content = json.loads(summary.read_text())
     return PsroResult(content, lines, new, rows, config.output_dir / "report.html")
+
+
+def _trainable(names: Sequence[str]) -> str:
+    """The first policy with weights, or the first one of all."""
+    return next((name for name in names if PolicyRef.resolve(name).weights), names[0])
 
 
 def _finish(run: PsroRun, lines: Sequence[Line]) -> None:

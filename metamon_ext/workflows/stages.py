@@ -147,7 +147,7 @@ class Run:
         """
         weights = {line["checkpoints"].get(name) for line in lines for name in kept}
         for number in range(1, self.kept_from(len(lines) + 1)):
-            for name in ("selfplay", "data", "training"):
+            for name in ("selfplay", "data", "training", "model/ckpts/training_states"):
                 shutil.rmtree(self.folder(number) / name, ignore_errors=True)
             for file in set(lines[number - 1]["checkpoints"].values()) - weights:
                 (self.config.output_dir / file).unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from metamon.interface import UniversalAction, UniversalState
 from metamon_ext.cli import main
 from metamon_ext.data.featurized import Featurized
 from metamon_ext.data.trajectory import read_trajectory, trajectory_files
-from metamon_ext.upstream.damping import IN_TRAINING_MODE
 from metamon_ext.upstream.featurizer import ILLEGAL
+from metamon_ext.upstream.kl_regularization import IN_TRAINING_MODE
 from metamon_ext.upstream.policy import MetamonPolicy
 from metamon_ext.upstream.predictor import MetamonPredictor
 from tests.upstream.fresh_runs import RNN, fresh_run, transformer_record

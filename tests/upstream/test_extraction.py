@@ -185,9 +185,9 @@ def test_beta_plays_the_improved_policy(runs: None, model: str, temperature: flo
 
 
 def test_a_critic_that_is_not_there_is_refused(runs: None) -> None:
-    with pytest.raises(UserError, match=r"no critic for gamma = 0\.123. Known: \["):
+    with pytest.raises(ValueError, match=r"no critic for gamma = 0\.123. Known: 0\.1, 0\.9"):
         MetamonPolicy("rnn_Epoch1", beta=1.0, gamma=0.123)
-    with pytest.raises(UserError, match="trained without them"):
-        MetamonPolicy("cloned_Epoch1", beta=1.0)
-    with pytest.raises(UserError, match="beta=-1"):
+    with pytest.raises(UserError, match=r"'cloned_Epoch1\?beta=1'.*trained without critics"):
+        PolicyRef.resolve("cloned_Epoch1?beta=1").build()
+    with pytest.raises(UserError, match="beta must be a number of at least 0, not -1"):
         PolicyRef.resolve("rnn_Epoch1?beta=-1")

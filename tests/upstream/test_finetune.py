@@ -66,7 +66,7 @@ def has_learned(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> b
     return any(not torch.equal(new[key], old[key]) for key in old if key.startswith("actor"))
 
 
-@pytest.mark.parametrize("name", ["binary_advantage", "damped_conservative"])
+@pytest.mark.parametrize("name", ["binary_advantage", "kl_conservative"])
 def test_metamons_own_finetuning_takes_our_gin_file(workplace: Path, name: str) -> None:
     path = find_gin_file(name)
     arguments = flags(workplace, f"theirs-{name}", train_gin_config=path, epochs=3)
@@ -76,7 +76,7 @@ def test_metamons_own_finetuning_takes_our_gin_file(workplace: Path, name: str) 
     old, new = base_weights(workplace), trained(workplace, f"theirs-{name}", path)
     assert has_learned(old, new)
     for key in new:
-        if key.startswith("reference.") and name == "damped_conservative":
+        if key.startswith("reference.") and name == "kl_conservative":
             assert torch.equal(new[key], old[key.removeprefix("reference.")])
 
 

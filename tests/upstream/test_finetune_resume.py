@@ -35,7 +35,7 @@ def schedule_steps(folder: str, epoch: int) -> int:
     ]
 
 
-@pytest.mark.parametrize("gin_file", ["binary_advantage", "damped_schedule"])
+@pytest.mark.parametrize("gin_file", ["binary_advantage", "kl_schedule"])
 def test_an_interrupted_run_ends_with_the_same_weights(finetune: Finetune, gin_file: str) -> None:
     """Optimizer, schedule, random states and the reference policy are all taken up."""
     asked = {"train_gin_config": gin_file, "steps_per_epoch": 2}
@@ -50,6 +50,13 @@ def test_an_interrupted_run_ends_with_the_same_weights(finetune: Finetune, gin_f
     assert not same_weights(weights("runs/straight", 1), weights("runs/straight", 2))
     assert schedule_steps("runs/straight", 2) == 6
     assert schedule_steps("elsewhere/interrupted", 2) == 6
+
+
+def test_a_seed_decides_what_a_run_becomes(finetune: Finetune) -> None:
+    for name, seed in (("one", 1), ("two", 1), ("three", 2)):
+        assert finetune(name, seed=seed, epochs=1, dloader_workers=0) == 0
+    one, two, three = (weights(f"runs/{name}", 0) for name in ("one", "two", "three"))
+    assert same_weights(one, two) and not same_weights(one, three)
 
 
 def test_a_killed_run_resumes_after_the_last_complete_epoch(

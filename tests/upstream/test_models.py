@@ -166,7 +166,7 @@ def test_a_run_that_took_the_place_of_another_is_an_error() -> None:
         ("Gruntt", r"Unknown policy 'Gruntt'\. Did you mean 'Grunt'\?"),
         ("theirs_Epoch1", r"has no record .* metamon-ext adopt runs/theirs --base_model MODEL "),
         ("run_Epoch1?temp=1", r"has no option 'temp'. It takes checkpoint, temperature, battle_b"),
-        ("run_Epoch1?temperature=-1", r"temperature=-1 is not a number of at least 0"),
+        ("run_Epoch1?temperature=-1", r"temperature must be a number of at least 0, not -1"),
         ("run_Epoch1?temperature=x", r"could not convert string to float"),
         ("run_Epoch1?checkpoint=x", r"checkpoint=x is not the number of an epoch"),
         ("run_Epoch1?battle_backend=x", r"battle_backend=x is none of metamon, pokeagent, poke-e"),
@@ -281,7 +281,7 @@ def test_a_run_of_metamons_own_is_adopted(
 def test_a_run_is_adopted_only_as_what_its_weights_fit(
     here: Path, finetune: Callable[..., int], capsys: Output
 ) -> None:
-    assert finetune("theirs", epochs=1, train_gin_config="damped_conservative") == 0
+    assert finetune("theirs", epochs=1, train_gin_config="kl_conservative") == 0
     for path in (*Path("runs/theirs").glob("*.*"), *Path("runs").rglob("policy_epoch_*.json")):
         path.unlink()
     capsys.readouterr()

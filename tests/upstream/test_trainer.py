@@ -18,7 +18,8 @@ from metamon_ext.errors import UserError
 from metamon_ext.spaces.observations import MatchupObservationSpace
 from metamon_ext.spaces.registry import make_reward
 from metamon_ext.spaces.universal import UniversalState
-from metamon_ext.training.lite.train import LiteTrainer, TrainConfig
+from metamon_ext.training.lite.config import TrainConfig
+from metamon_ext.training.lite.trainer import LiteTrainer
 from metamon_ext.training.trainer import find_trainer
 from metamon_ext.upstream.featurizer import MetamonFeaturizer
 from metamon_ext.upstream.finetune_config import FinetuneConfig

@@ -179,6 +179,13 @@ def test_killed_in_each_stage_it_ends_as_if_undisturbed(
         (["--checkpoint_options", "betta=8"], "A checkpoint has no option 'betta'."),
         (["--generate_options", "beta=much"], "Option beta=much: give a number."),
         (["--generate_options", "beta"], "must have the form name=value"),
+        (["--generate_options", "beta=-1"], "beta must be a number of at least 0, not -1"),
+        (["--checkpoint_options", "beta=8&gamma=0.5"], "no critic for gamma = 0.5. Known: 0.9, 0."),
+        (
+            ["--train_gin_config", "behavior_cloning", "--checkpoint_options", "beta=8"],
+            "Checkpoints do not take beta=8: there is no critic for gamma = 0.999. It was trained "
+            "without critics.",
+        ),
         (["--trainer", "metamon", "--gin", "a.b = 1"], "--gin is for the built-in learner."),
     ],
 )

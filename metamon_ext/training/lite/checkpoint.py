@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from metamon_ext.errors import UserError
 from metamon_ext.files import atomic_write
+from metamon_ext.learning.extraction import critic_index
 from metamon_ext.learning.weights import fitting, read_weights
 from metamon_ext.training.lite.model import LiteModel
 
@@ -72,17 +73,6 @@ def weights_of(
             f"with another version of the observation space. See the config.gin beside it, or "
             "train it again."
         ) from None
-
-
-def critic_index(discounts: Sequence[float], gamma: float) -> int:
-    """Which of the critics of some discounts is that of `gamma`. Raises ValueError if none is."""
-    if gamma not in discounts:
-        known = ", ".join(f"{one:g}" for one in discounts)
-        raise ValueError(
-            f"there is no critic for gamma = {gamma:g}. "
-            + (f"Known: {known}." if known else "It was trained without critics.")
-        )
-    return list(discounts).index(gamma)
 
 
 def critic_of(path: Path, content: Mapping[str, Any], gamma: float) -> int:

@@ -14,10 +14,10 @@ import gin
 import torch
 from torch import Tensor
 
-from metamon_ext.learning.damping import categorical_kl
-from metamon_ext.learning.extraction import check_beta, improved_policy
+from metamon_ext.learning.extraction import critic_index, improved_policy
+from metamon_ext.learning.kl_regularization import categorical_kl
 from metamon_ext.learning.losses import masked_mean
-from metamon_ext.training.lite.checkpoint import critic_index
+from metamon_ext.settings import check_beta
 from metamon_ext.training.lite.featurizer import Decisions
 from metamon_ext.training.lite.learner import Learner, Metrics, imitation
 

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from metamon_ext.learning.advantage import binary_advantage_filter
-from metamon_ext.learning.damping import categorical_kl
 from metamon_ext.learning.extraction import expected_value_loss
+from metamon_ext.learning.kl_regularization import categorical_kl
 from metamon_ext.learning.losses import (
     expected_value,
     masked_mean,

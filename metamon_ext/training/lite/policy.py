@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from metamon_ext.arena.policy import CHUNK, check_probability, in_chunks
-from metamon_ext.learning.extraction import check_beta, improved_policy
+from metamon_ext.learning.extraction import improved_policy
+from metamon_ext.settings import check_beta
 from metamon_ext.spaces.actions import NUM_ACTIONS
 from metamon_ext.spaces.registry import make_observation_space
 from metamon_ext.spaces.universal import UniversalState
@@ -26,6 +27,9 @@ from metamon_ext.training.lite.checkpoint import (
 if TYPE_CHECKING:
     from metamon_ext.arena.policy import Decision
     from metamon_ext.training.lite.predictor import LitePredictor
+
+GAMMA = 0.999
+"""The discount of the critic that `beta` uses unless another one is named."""
 
 
 class _Memory:
@@ -61,7 +65,7 @@ class LitePolicy:
         checkpoint: str | Path,
         temperature: float | str = 1.0,
         beta: float | str = 0.0,
-        gamma: float | str = 0.999,
+        gamma: float | str = GAMMA,
         epsilon: float | str = 0.0,
     ) -> None:
         torch.set_num_threads(1)  # workers share the cores already, and the matrices are small
@@ -86,7 +90,7 @@ class LitePolicy:
         checkpoint: str | Path,
         temperature: float | str = 1.0,
         beta: float | str = 0.0,
-        gamma: float | str = 0.999,
+        gamma: float | str = GAMMA,
         epsilon: float | str = 0.0,
     ) -> None:
         """Raise ValueError for options that are no such numbers, or a critic that is missing."""

@@ -12,7 +12,7 @@ import operator
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 
 from metamon_ext.arena.policy_ref import PolicyRef
 from metamon_ext.arena.schedule import derive
-from metamon_ext.data.cache.filter import names_cache, split_name
+from metamon_ext.data.cache.filter import split_name
 from metamon_ext.data.split import Split
 from metamon_ext.errors import RunStopped, UserError, first_few, in_one_line
 from metamon_ext.files import atomic_write, lock_folder
@@ -30,7 +30,6 @@ from metamon_ext.settings import check_seed
 from metamon_ext.training.lite.checkpoint import (
     CHECKPOINT,
     CHECKPOINTS,
-    kept_checkpoints,
     load_checkpoint,
     save_checkpoint,
     weights_of,
@@ -90,34 +89,6 @@ class TrainSettings:
         return self.seed if self.seed < 2**64 else derive(self.seed)
 
 
-class LiteTrainer:
-    """The built-in learner as a `Trainer`. It keeps the checkpoints that the config asks for."""
-
-    def train(
-        self,
-        dataset: str | Path,
-        start: PolicyRef | None,
-        config: TrainConfig | None,
-        output_dir: Path,
-    ) -> list[PolicyRef]:
-        """Train on a folder of trajectories or a cache: see `Trainer`."""
-        if start is not None and start.factory is not LitePolicy:
-            raise UserError(
-                f"The built-in learner cannot start from {start.name!r}. Name one of its runs."
-            )
-        is_cache = names_cache(dataset)
-        config = replace(
-            config or TrainConfig(),
-            output_dir=output_dir,
-            data_dir=None if is_cache else Path(dataset),
-            cached=[str(dataset)] if is_cache else (),
-            finetune_from=None if start is None else start.weights,
-        )
-        latest = train(config)
-        kept = kept_checkpoints(output_dir) if config.keep_checkpoints else []
-        return [_policy_of(path) for path in kept] or [latest]
-
-
 def train(config: TrainConfig) -> PolicyRef:
     """Train until the run has made all its steps, resuming it from its checkpoint if there is one.
 
@@ -130,16 +101,7 @@ def train(config: TrainConfig) -> PolicyRef:
     """
     torch.set_num_threads(1)  # the matrices are small: a second core serves a second run better
     run_dir = config.output_dir
-    bindings = _bind(config)
-    try:
-        settings = TrainSettings()
-        torch.manual_seed(settings.torch_seed)
-        learner = Learner(obs_space=settings.obs_space, steps=settings.steps)
-        extraction = ExtractionSettings()
-        extraction.check(learner)
-        featurizer = _featurizer(config, settings)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"gin: {' '.join(str(error).split())}") from None
+    bindings, settings, learner, extraction, featurizer = read_settings(config)
     with lock_folder(run_dir):
         run = _Run(run_dir, bindings, settings, extraction, learner, config.keep_checkpoints)
         if (run_dir / CHECKPOINT).exists():
@@ -155,11 +117,31 @@ def train(config: TrainConfig) -> PolicyRef:
                 TrainingLog(run_dir, run.step, run.steps, config.log) as log,
             ):
                 run.train(data, log)
-    return _policy_of(run_dir)
+    return policy_of(run_dir)
 
 
-def _policy_of(checkpoint: Path) -> PolicyRef:
+def policy_of(checkpoint: Path) -> PolicyRef:
+    """The policy of a checkpoint."""
     return PolicyRef(str(checkpoint), LitePolicy, {"checkpoint": str(checkpoint)})
+
+
+def read_settings(
+    config: TrainConfig,
+) -> tuple[str, TrainSettings, Learner, ExtractionSettings, LiteFeaturizer]:
+    """What the gin file and the config say, checked; and the learner with its initial weights.
+
+    The first are the bindings that must not change when a run is resumed. Raises UserError.
+    """
+    bindings = _bind(config)
+    try:
+        settings = TrainSettings()
+        torch.manual_seed(settings.torch_seed)
+        learner = Learner(obs_space=settings.obs_space, steps=settings.steps)
+        extraction = ExtractionSettings()
+        extraction.check(learner)
+        return bindings, settings, learner, extraction, _featurizer(config, settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"gin: {' '.join(str(error).split())}") from None
 
 
 def _bind(config: TrainConfig) -> str:

@@ -228,7 +228,7 @@ def test_beta_0_is_the_policy_itself(with_critics: Path, battles: dict[str, list
         ),
         ({"gammas": []}, {}, "no critic for gamma = 0.999. It was trained without critics"),
         ({}, {}, "does not say for which discounts its critics are"),
-        ({"gammas": [0.999]}, {"beta": -1}, "beta has to be 0 or more, not -1"),
+        ({"gammas": [0.999]}, {"beta": -1}, "beta must be a number of at least 0, not -1"),
     ],
 )
 def test_a_critic_that_is_not_there_is_refused(

@@ -1,11 +1,11 @@
-"""Dynamic damping: how far a policy may go from where it started, and how that is relaxed.
+"""KL regularization towards a reference policy, with scheduled or adaptive coefficients.
 
-    L = L_actor + c_kl(t) KL(pi_new || pi_ref) - c_h(t) H(pi_new)
+    L = L_actor + c_kl(t) KL(pi || pi_ref) - c_h(t) H(pi)
 
-Offline data say nothing about what the policy in training would meet, and in self-play the
-opponents move as well. A pull towards a reference keeps both in hand (magnetic mirror descent,
-Sokota et al. 2023, arXiv:2206.05825). A power law lets it go, and it tightens again where the
-observed distance leaves its band, as in PPO (Schulman et al. 2017, arXiv:1707.06347, section 4).
+Offline data do not cover what a new policy meets, and in self-play the opponents change too. The
+KL term keeps the policy near a reference (magnetic mirror descent, Sokota et al. 2023,
+arXiv:2206.05825). `PowerLaw` lowers a coefficient over time. `AdaptiveKLController` changes it so
+that the KL stays near a target, as in PPO (Schulman et al. 2017, arXiv:1707.06347, section 4).
 
 Shapes: ... any, A actions.
 """
@@ -24,15 +24,14 @@ from metamon_ext.learning.losses import mask_logits
 def categorical_kl(logits: Tensor, reference_logits: Tensor, legal: Tensor) -> Tensor:
     """KL(pi || ref) = sum_a pi(a) (log pi(a) - log ref(a)) over the legal actions, in nats.
 
-    Both policies are renormalised over what is legal, so that it is 0 where they agree on that;
-    it is also 0 where nothing is legal.
+    Both policies are normalized over the legal actions. The KL is 0 where no action is legal.
 
     Args:
         logits, reference_logits: (..., A).
         legal: (..., A), bool, broadcast over the logits.
 
     Returns:
-        (...), never negative but for rounding.
+        (...), at least 0 up to rounding.
     """
     log_p = torch.log_softmax(mask_logits(logits, legal), dim=-1)
     log_r = torch.log_softmax(mask_logits(reference_logits, legal), dim=-1)
@@ -52,9 +51,9 @@ class PowerLaw:
 
     Args:
         initial: c_0.
-        horizon: T, in gradient updates: at t = T the coefficient is down to 2^(-alpha).
-        exponent: alpha; 0 is a constant, below 0 the coefficient grows.
-        floor, cap: the coefficient never leaves these.
+        horizon: T, in gradient updates: at t = T the coefficient is c_0 2^(-alpha).
+        exponent: alpha; 0 keeps the coefficient constant, a negative one makes it grow.
+        floor, cap: bounds of the coefficient.
     """
 
     initial: float
@@ -65,7 +64,7 @@ class PowerLaw:
 
     def __post_init__(self) -> None:
         if self.horizon <= 0:
-            raise ValueError(f"PowerLaw.horizon is {self.horizon}; it has to be above 0")
+            raise ValueError(f"PowerLaw.horizon must be above 0, not {self.horizon}")
         if self.floor > self.cap:
             raise ValueError(f"PowerLaw.floor {self.floor} is above its cap {self.cap}")
 
@@ -76,22 +75,23 @@ class PowerLaw:
 
 @gin.configurable(module="metamon_ext")
 @dataclass(frozen=True)
-class KLControl:
+class AdaptiveKLController:
     """Keeps the observed KL in [target / tolerance, target * tolerance].
 
         KL above the band:  learning rate * shrink,  KL coefficient * grow
         KL below the band:  learning rate * grow,    KL coefficient * shrink
-        KL within:          both stay
+        KL within the band: no change
 
-    Both are factors on what is configured, 1 at first, and stay within their bounds.
+    Both are changed by factors on the configured values. The factors start at 1 and are clipped
+    to their bounds.
 
     Args:
-        target: the distance that is wanted, in nats a decision.
+        target: KL in nats per decision.
         tolerance: half the width of the band, as a factor above 1.
         shrink, grow: factors below and above 1.
-        interval: gradient updates between two decisions; the mean KL over them decides.
-        learning_rate_bounds, kl_bounds: (lowest, highest) factor. The default never exceeds the
-            learning rate that is configured.
+        interval: gradient updates between two changes; the mean KL over them is compared.
+        learning_rate_bounds, kl_bounds: (lowest, highest) factor. By default the learning rate
+            never exceeds the configured one.
     """
 
     target: float
@@ -104,23 +104,23 @@ class KLControl:
 
     def __post_init__(self) -> None:
         if not (self.target > 0 and self.tolerance >= 1 and 0 < self.shrink <= 1 <= self.grow):
-            raise ValueError(f"target > 0, tolerance >= 1 and shrink <= 1 <= grow: {self}")
+            raise ValueError(f"needs target > 0, tolerance >= 1, shrink <= 1 <= grow: {self}")
         if self.interval < 1:
-            raise ValueError(f"KLControl.interval is {self.interval}; it has to be 1 or more")
+            raise ValueError(f"interval must be at least 1: {self}")
 
     def __call__(
         self, kl: float, learning_rate_factor: float, kl_factor: float
     ) -> tuple[float, float]:
-        """The two factors that follow from an observed KL and the present factors."""
+        """Return the next factors of the learning rate and of the KL coefficient."""
         if kl > self.target * self.tolerance:
-            learning_rate, damping = self.shrink, self.grow
+            learning_rate, coefficient = self.shrink, self.grow
         elif kl < self.target / self.tolerance:
-            learning_rate, damping = self.grow, self.shrink
+            learning_rate, coefficient = self.grow, self.shrink
         else:
-            learning_rate = damping = 1.0
+            learning_rate = coefficient = 1.0
         return (
             _clip(learning_rate_factor * learning_rate, *self.learning_rate_bounds),
-            _clip(kl_factor * damping, *self.kl_bounds),
+            _clip(kl_factor * coefficient, *self.kl_bounds),
         )
 
 

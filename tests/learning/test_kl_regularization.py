@@ -1,4 +1,4 @@
-"""Damping is what its formulas say, within its bounds, whatever is observed."""
+"""KL regularization is what its formulas say, within its bounds, whatever is observed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from metamon_ext.learning.damping import (
-    KLControl,
+from metamon_ext.learning.kl_regularization import (
+    AdaptiveKLController,
     PowerLaw,
     categorical_entropy,
     categorical_kl,
@@ -97,23 +97,23 @@ def test_the_power_law_is_its_formula_within_its_bounds(
 def test_the_control_tightens_above_the_band_and_lets_go_below(
     kl: float, factors: tuple[float, float], target: float, tolerance: float
 ) -> None:
-    control = KLControl(target, tolerance, shrink=0.5, grow=2.0)
-    learning_rate, damping = control(kl, *factors)
-    assert 0.1 <= learning_rate <= 1.0 and 0.1 <= damping <= 10.0
+    control = AdaptiveKLController(target, tolerance, shrink=0.5, grow=2.0)
+    learning_rate, coefficient = control(kl, *factors)
+    assert 0.1 <= learning_rate <= 1.0 and 0.1 <= coefficient <= 10.0
     if kl > target * tolerance:
-        assert learning_rate == max(0.1, factors[0] / 2) and damping == min(10, factors[1] * 2)
+        assert learning_rate == max(0.1, factors[0] / 2) and coefficient == min(10, factors[1] * 2)
     elif kl < target / tolerance:
-        assert learning_rate == min(1.0, factors[0] * 2) and damping == max(0.1, factors[1] / 2)
+        assert learning_rate == min(1.0, factors[0] * 2) and coefficient == max(0.1, factors[1] / 2)
     else:
-        assert (learning_rate, damping) == factors
+        assert (learning_rate, coefficient) == factors
 
 
 def test_the_control_finds_the_coefficient_that_holds_the_target() -> None:
     """A policy whose distance is 0.1 / c for a coefficient c, as a quadratic's is."""
-    control, learning_rate, damping = KLControl(target=0.02), 1.0, 1.0
+    control, learning_rate, coefficient = AdaptiveKLController(target=0.02), 1.0, 1.0
     for _ in range(20):
-        learning_rate, damping = control(0.1 / damping, learning_rate, damping)
-    assert 0.02 / 1.5 <= 0.1 / damping <= 0.02 * 1.5
+        learning_rate, coefficient = control(0.1 / coefficient, learning_rate, coefficient)
+    assert 0.02 / 1.5 <= 0.1 / coefficient <= 0.02 * 1.5
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_the_control_finds_the_coefficient_that_holds_the_target() -> None:
     [
         lambda: PowerLaw(1.0, horizon=0),
         lambda: PowerLaw(1.0, floor=2.0, cap=1.0),
-        lambda: KLControl(target=0),
-        lambda: KLControl(target=1, tolerance=0.5),
-        lambda: KLControl(target=1, shrink=2.0),
-        lambda: KLControl(target=1, interval=0),
+        lambda: AdaptiveKLController(target=0),
+        lambda: AdaptiveKLController(target=1, tolerance=0.5),
+        lambda: AdaptiveKLController(target=1, shrink=2.0),
+        lambda: AdaptiveKLController(target=1, interval=0),
     ],
 )
 def test_settings_without_a_meaning_are_refused(make: object) -> None:

@@ -1,4 +1,4 @@
-"""The damped agents: near the reference, true to their formula, whole after a checkpoint."""
+"""KL-regularized agents: near the reference, exact in their loss, complete after a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from amago.agent import Agent
 from amago.loading import Batch
 from metamon.rl.metamon_to_amago import MetamonAMAGOExperiment
 
-from metamon_ext.learning.damping import KLControl, PowerLaw
-from metamon_ext.upstream.damping import PARTS, DampedAgent
+from metamon_ext.learning.kl_regularization import AdaptiveKLController, PowerLaw
+from metamon_ext.upstream.kl_regularization import PARTS, KLRegularizedAgent
 from tests.upstream.helpers import MODELS, make_experiment, same_weights
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -22,15 +22,15 @@ pytestmark = pytest.mark.usefixtures("eager")
 def make(
     folder: Path, model: str, sigma_reparam: bool = False, **bindings: Any
 ) -> MetamonAMAGOExperiment:
-    """A damped experiment without dropout and warm-up, so that losses are exact."""
+    """A KL-regularized experiment without dropout and warm-up, so that losses are exact."""
     settings = {
-        "DampedAgent__kl_coeff": PowerLaw(0.5),
-        "DampedAgent__kl_control": None,
-        "DampedAgent__keep_reference": True,
+        "KLRegularizedAgent__kl_coeff": PowerLaw(0.5),
+        "KLRegularizedAgent__kl_control": None,
+        "KLRegularizedAgent__keep_reference": True,
         "MetamonAMAGOExperiment__lr_warmup_steps": 0,
         "MetamonAMAGOExperiment__learning_rate": 1e-3,
     }
-    files = ("damped_conservative", "bf16_sdpa")
+    files = ("kl_conservative", "bf16_sdpa")
     settings |= {"SDPAttention__dtype": None, "TformerTrajEncoder__sigma_reparam": sigma_reparam}
     settings["SigmaReparam__fast_init"] = True  # without, AMAGO's own resume fails in safetensors
     experiment = make_experiment(folder, model, *files, **(settings | bindings))
@@ -48,7 +48,7 @@ def losses(agent: Agent, batch: Batch) -> torch.Tensor:
     return agent(copy.deepcopy(batch), log_step=False)[1]
 
 
-def reference_weights(agent: DampedAgent) -> dict[str, torch.Tensor]:
+def reference_weights(agent: KLRegularizedAgent) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in agent.reference.named_parameters()}
 
 
@@ -56,16 +56,16 @@ def reference_weights(agent: DampedAgent) -> dict[str, torch.Tensor]:
 def test_without_coefficients_the_losses_are_those_of_the_plain_agent(
     model: str, batch: Batch, tmp_path: Path
 ) -> None:
-    damped = make(tmp_path, model, DampedAgent__kl_coeff=PowerLaw(0.0))
+    regularized = make(tmp_path, model, KLRegularizedAgent__kl_coeff=PowerLaw(0.0))
     plain = make(tmp_path, model, MetamonAMAGOExperiment__agent_type=MODELS[model])
-    assert not isinstance(plain.policy, DampedAgent)
-    weights = damped.policy.state_dict()
+    assert not isinstance(plain.policy, KLRegularizedAgent)
+    weights = regularized.policy.state_dict()
     plain.policy.load_state_dict({key: weights[key] for key in plain.policy.state_dict()})
-    torch.testing.assert_close(losses(damped.policy, batch), losses(plain.policy, batch))
+    torch.testing.assert_close(losses(regularized.policy, batch), losses(plain.policy, batch))
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_damping_is_the_kl_over_legal_actions_of_every_step(
+def test_the_regularization_is_the_kl_over_legal_actions_of_every_step(
     model: str, batch: Batch, tmp_path: Path
 ) -> None:
     agent = make(tmp_path, model).policy
@@ -74,7 +74,7 @@ def test_the_damping_is_the_kl_over_legal_actions_of_every_step(
             parameter.add_(0.05 * torch.randn_like(parameter))
     with_kl = losses(agent, batch)
     agent.kl_coeff = PowerLaw(0.0)
-    damping = (with_kl - losses(agent, batch)) / 0.5
+    added = (with_kl - losses(agent, batch)) / 0.5
 
     def policy(part: Any) -> torch.Tensor:
         step = part.tstep_encoder(obs=batch.obs, rl2s=batch.rl2s)
@@ -88,7 +88,7 @@ def test_the_damping_is_the_kl_over_legal_actions_of_every_step(
         p, r = policy(agent)[:, :-1], policy(agent.reference)[:, :-1]
     expected = torch.where(p > 0, p * (p.log() - r.log()), 0.0).sum(-1, keepdim=True)
     decides = (~batch.obs["illegal_actions"]).any(-1)[:, :-1]
-    torch.testing.assert_close(damping[decides], expected[decides], atol=2e-5, rtol=1e-3)
+    torch.testing.assert_close(added[decides], expected[decides], atol=2e-5, rtol=1e-3)
     assert expected[decides].max() > 1e-3
 
 
@@ -96,7 +96,7 @@ def test_the_damping_is_the_kl_over_legal_actions_of_every_step(
 def test_at_the_start_the_policy_is_its_reference(model: str, batch: Batch, tmp_path: Path) -> None:
     agent = make(tmp_path, model, sigma_reparam=True).policy
     agent(batch, log_step=True)
-    assert abs(float(agent.update_info["Damping KL"])) < 1e-6
+    assert abs(float(agent.update_info["Reference KL"])) < 1e-6
 
 
 def test_padding_and_missing_actions_are_not_observed(batch: Batch, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_padding_and_missing_actions_are_not_observed(batch: Batch, tmp_path: Pa
 
     def observed(batch: Batch) -> float:
         agent(batch, log_step=True)
-        return float(agent.update_info["Damping KL"])
+        return float(agent.update_info["Reference KL"])
 
     before = observed(copy.deepcopy(batch))
     missing = batch.obs["missing_action_mask"]
@@ -126,7 +126,7 @@ def test_only_the_learner_learns_and_stays_nearer_than_the_plain_agent(
     distances = []
     for coefficient in (0.0, 20.0):
         torch.manual_seed(1)
-        experiment = make(tmp_path, model, True, DampedAgent__kl_coeff=PowerLaw(coefficient))
+        experiment = make(tmp_path, model, True, KLRegularizedAgent__kl_coeff=PowerLaw(coefficient))
         before = reference_weights(experiment.policy)
         for _ in range(12):
             experiment.train_step(copy.deepcopy(batch), log_step=False)
@@ -135,7 +135,7 @@ def test_only_the_learner_learns_and_stays_nearer_than_the_plain_agent(
             before, {key: experiment.policy.state_dict()[key] for key in before}
         )
         info = experiment.train_step(copy.deepcopy(batch), log_step=True)
-        distances.append(float(info["Damping KL"]))
+        distances.append(float(info["Reference KL"]))
         assert experiment.policy.updates == 13
     assert distances[1] < 0.5 * distances[0]
 
@@ -143,31 +143,34 @@ def test_only_the_learner_learns_and_stays_nearer_than_the_plain_agent(
 def test_coefficients_follow_their_schedules(batch: Batch, tmp_path: Path) -> None:
     law = PowerLaw(0.2, horizon=2, exponent=0.5)
     experiment = make(
-        tmp_path, "minikazam", DampedAgent__kl_coeff=law, DampedAgent__entropy_coeff=law
+        tmp_path,
+        "minikazam",
+        KLRegularizedAgent__kl_coeff=law,
+        KLRegularizedAgent__entropy_coeff=law,
     )
     for t in range(4):
         info = experiment.train_step(copy.deepcopy(batch), log_step=True)
-        assert info["Damping KL Coefficient"] == pytest.approx(0.2 * (1 + t / 2) ** -0.5)
-        assert info["Damping Entropy Coefficient"] == pytest.approx(0.2 * (1 + t / 2) ** -0.5)
+        assert info["Reference KL Coefficient"] == pytest.approx(0.2 * (1 + t / 2) ** -0.5)
+        assert info["Entropy Coefficient"] == pytest.approx(0.2 * (1 + t / 2) ** -0.5)
 
 
 def test_the_entropy_bonus_makes_the_policy_less_sure(batch: Batch, tmp_path: Path) -> None:
     entropies = []
     for coefficient in (0.0, 5.0):
         torch.manual_seed(1)
-        settings = {"DampedAgent__entropy_coeff": PowerLaw(coefficient)}
+        settings = {"KLRegularizedAgent__entropy_coeff": PowerLaw(coefficient)}
         experiment = make(tmp_path, "minikazam", **settings)
         for _ in range(12):
             info = experiment.train_step(copy.deepcopy(batch), log_step=True)
-        entropies.append(float(info["Damping Entropy"]))
+        entropies.append(float(info["Entropy"]))
     assert entropies[1] > entropies[0]
 
 
 def test_a_policy_that_runs_away_is_slowed_down_and_pulled_back(
     batch: Batch, tmp_path: Path
 ) -> None:
-    control = KLControl(target=1e-7, shrink=0.5, grow=2.0, interval=2)
-    experiment = make(tmp_path, "minikazam", DampedAgent__kl_control=control)
+    control = AdaptiveKLController(target=1e-7, shrink=0.5, grow=2.0, interval=2)
+    experiment = make(tmp_path, "minikazam", KLRegularizedAgent__kl_control=control)
     agent, group = experiment.policy, experiment.optimizer.param_groups[0]
     for _ in range(6):
         experiment.train_step(copy.deepcopy(batch), log_step=False)
@@ -190,14 +193,14 @@ def test_a_policy_that_runs_away_is_slowed_down_and_pulled_back(
 def test_a_resumed_run_has_its_reference_and_its_t(
     model: str, batch: Batch, tmp_path: Path
 ) -> None:
-    control = KLControl(target=1e-7, interval=2)
-    experiment = make(tmp_path, model, True, DampedAgent__kl_control=control)
+    control = AdaptiveKLController(target=1e-7, interval=2)
+    experiment = make(tmp_path, model, True, KLRegularizedAgent__kl_control=control)
     for _ in range(3):
         experiment.train_step(copy.deepcopy(batch), log_step=False)
     experiment.save_checkpoint()
     old = experiment.policy
     for resume_training_state in (True, False):
-        other = make(tmp_path, model, True, DampedAgent__kl_control=control)
+        other = make(tmp_path, model, True, KLRegularizedAgent__kl_control=control)
         assert not same_weights(reference_weights(other.policy), reference_weights(old))
         other.load_checkpoint(0, resume_training_state=resume_training_state)
         assert same_weights(other.policy.state_dict(), old.state_dict())
@@ -207,22 +210,22 @@ def test_a_resumed_run_has_its_reference_and_its_t(
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_plain_checkpoint_becomes_the_reference(model: str, tmp_path: Path) -> None:
-    damped = make(tmp_path, model)
+    regularized = make(tmp_path, model)
     plain = make(tmp_path, model, MetamonAMAGOExperiment__agent_type=MODELS[model])
     plain.save_checkpoint()
     checkpoint = tmp_path / "run" / "ckpts" / "policy_weights" / "policy_epoch_0.pt"
-    damped.policy.updates = 7
-    damped.load_checkpoint_from_path(str(checkpoint), is_accelerate_state=False)
-    weights, reference = plain.policy.state_dict(), reference_weights(damped.policy)
+    regularized.policy.updates = 7
+    regularized.load_checkpoint_from_path(str(checkpoint), is_accelerate_state=False)
+    weights, reference = plain.policy.state_dict(), reference_weights(regularized.policy)
     assert {key.split(".")[0] for key in reference} == set(PARTS)
     assert all(torch.equal(reference[key], weights[key]) for key in reference)
-    assert damped.policy.updates == 0
+    assert regularized.policy.updates == 0
 
 
 def test_a_new_round_starts_from_the_last_one(batch: Batch, tmp_path: Path) -> None:
     last = make(tmp_path, "minikazam")
     last.train_step(copy.deepcopy(batch), log_step=False)
-    new = make(tmp_path, "minikazam", DampedAgent__keep_reference=False)
+    new = make(tmp_path, "minikazam", KLRegularizedAgent__keep_reference=False)
     new.policy.load_state_dict(last.policy.state_dict())
     weights, reference = last.policy.state_dict(), reference_weights(new.policy)
     assert all(torch.equal(reference[key], weights[key]) for key in reference)
