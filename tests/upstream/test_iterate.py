@@ -103,7 +103,7 @@ def test_two_iterations_resume_after_a_kill_and_start_from_the_champion(
     assert sources["custom replays"]["path"] == str(tmp_path / "iteration_2" / "training")
     theirs, ours = read_weights(first.weights(epoch)), read_weights(second.weights(5))
     for name, value in ours.items():
-        if name.startswith("reference."):
+        if name.startswith("reference.") and not name.endswith((".u", ".v")):
             assert value.equal(theirs[name.removeprefix("reference.")]), name
 
     assert main(words) == 0
