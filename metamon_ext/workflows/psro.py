@@ -187,7 +187,7 @@ class PsroIteration(Stages):
         shares = self.mix()
         members = self._run.members(self._history)
         candidates = self.train(plan["learner"], known=members)
-        mixture = f"{PREFIX}{self.folder.name}/{STRATEGY}"
+        mixture = self._mixture(members)
         with self.executor() as executor:
             race = Race([*candidates], mixture, limit=self._config.num_race_battles)
             standing = self.race(race, executor)
@@ -226,6 +226,22 @@ class PsroIteration(Stages):
             write_json(path, plan)
         decided: dict[str, Any] = json.loads(path.read_text())
         return decided
+
+    def _mixture(self, members: Sequence[str]) -> str:
+        """The player of the meta-strategy.
+
+        Raises UserError where its file stands for other checkpoints, as paths are looked for in the
+        current folder first.
+        """
+        name = f"{PREFIX}{self.folder.name}/{STRATEGY}"
+        known = {self._run.player(member).fingerprint for member in members}
+        for ref, _ in self._run.player(name).policy.members:
+            if ref.fingerprint not in known:
+                raise UserError(
+                    f"The current folder has another {ref.name} than {self._config.output_dir}. "
+                    "Run the command in another folder."
+                )
+        return name
 
     def _learner(self, analysis: Analysis) -> str:
         """The best member with weights, if any, else the best of all."""
