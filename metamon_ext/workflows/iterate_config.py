@@ -166,6 +166,7 @@ class LoopConfig(BattleConfig):
 
             given: dict[str, Any] = {"epochs": self.epochs, "batch_size_per_gpu": self.batch_size}
             if self.steps:
+                epochs = min(epochs, self.steps)
                 given |= {"epochs": epochs, "steps_per_epoch": -(-self.steps // epochs)}
             return FinetuneConfig(
                 "model",

@@ -55,8 +55,8 @@ def command(base: str, folder: Path, **more: object) -> list[str]:
     """Two iterations of two epochs of one step each; the gate is easy to pass."""
     flags: dict[str, object] = {
         **{"trainer": "metamon", "base": base, "output_dir": folder, "iterations": 2},
-        **{"num_battles": 4, "steps": 6, "workers": 1, "keep_iterations": 1},
-        **{"num_race_battles": 12, "num_gate_battles": 32, "num_table_battles": 2},
+        **{"num_battles": 4, "steps": 2, "workers": 1, "keep_iterations": 1},
+        **{"num_race_battles": 8, "num_gate_battles": 32, "num_table_battles": 2},
         **{"gate": [-800, -400], "checkpoint_options": ["", "beta=0.1&gamma=0.99"]},
     } | more
     words = ["iterate"]
@@ -84,16 +84,16 @@ def test_two_iterations_resume_after_a_kill_and_start_from_the_champion(
 
     answer = subprocess.run(cli_command(words), cwd=ROOT, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
-    assert rows == read_results(tmp_path / "results.sqlite")[: len(rows)]
+    assert set(rows) < set(read_results(tmp_path / "results.sqlite"))
     one, two = lines_of(tmp_path)
     assert one["champion_before"] == base and one["promoted"]
-    assert len(one["checkpoints"]) == 12, "two candidates for each of six checkpoints"
-    assert len(set(one["checkpoints"].values())) == 6
+    assert len(one["checkpoints"]) == 4, "two candidates for each checkpoint"
+    assert len(set(one["checkpoints"].values())) == 2
     assert one["training"]["iteration_1"] == two["training"]["iteration_2"] == 4
 
     champion = PolicyRef.resolve(f"{tmp_path}/{one['champion']}")
     epoch = int(champion.options["checkpoint"])
-    assert [first.epochs, second.epochs] == [[epoch], list(range(6))], "others are deleted"
+    assert [first.epochs, second.epochs] == [[epoch], [0, 1]], "others are deleted"
     assert epoch or first.weights(0).read_bytes() == weights
     assert not first.states_folder.exists()
     record = second.record(0)
@@ -101,7 +101,7 @@ def test_two_iterations_resume_after_a_kill_and_start_from_the_champion(
     sources = record["data"]["sources"]
     assert list(sources) == ["custom replays"]
     assert sources["custom replays"]["path"] == str(tmp_path / "iteration_2" / "training")
-    theirs, ours = read_weights(first.weights(epoch)), read_weights(second.weights(5))
+    theirs, ours = read_weights(first.weights(epoch)), read_weights(second.weights(1))
     for name, value in ours.items():
         if name.startswith("reference.") and not name.endswith((".u", ".v")):
             assert value.equal(theirs[name.removeprefix("reference.")]), name
