@@ -106,9 +106,6 @@ class PsroRun(Run):
         start = config.init_from_checkpoint
         if start and self.player(start).policy.weights is None:
             raise UserError(f"--init_from_checkpoint {start} has no weights to start from.")
-        trainable = any(player.policy.weights for player in players.values())
-        if config.trainer == "metamon" and not (start or trainable):
-            raise UserError("Metamon trains from a model. Name one by --init_from_checkpoint.")
 
     def analyze(self, lines: Sequence[Line], folders: Sequence[Path]) -> Analysis:
         """Fill the payoff matrix after these iterations, and write the meta-game to folders."""
@@ -265,7 +262,7 @@ def psro(config: PsroConfig) -> PsroResult:
 
     Raises UserError for bad input, RunStopped where the run cannot go further.
     """
-    config.check_training(config.init_from_checkpoint or _trainable(config.population))
+    config.check_training(_start(config))
     find_executor(config.executor)
     training = [
         Conditions.load(config.battle_format, name, config.turn_limit) for name in config.team_set
@@ -284,9 +281,16 @@ def psro(config: PsroConfig) -> PsroResult:
     return PsroResult(content, lines, new, rows, config.output_dir / "report.html")
 
 
-def _trainable(names: Sequence[str]) -> str:
-    """The first policy with weights, or the first one of all."""
-    return next((name for name in names if PolicyRef.resolve(name).weights), names[0])
+def _start(config: PsroConfig) -> str:
+    """A policy to check training with: one with weights, if there is any.
+
+    Raises UserError if Metamon has no model to start from.
+    """
+    names = [*filter(None, [config.init_from_checkpoint]), *config.population]
+    trainable = [name for name in names if PolicyRef.resolve(name).weights]
+    if config.trainer == "metamon" and not trainable:
+        raise UserError("Metamon trains from a model. Name one by --init_from_checkpoint.")
+    return [*trainable, *names][0]
 
 
 def _finish(run: PsroRun, lines: Sequence[Line]) -> None:

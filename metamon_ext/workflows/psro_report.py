@@ -19,8 +19,8 @@ from metamon_ext.workflows.stages import Line
 
 CAVEATS = [
     "Exploitability is a lower bound: a better response may exist, and a weaker trainer finds a "
-    "smaller one. A curve that falls says that responses get harder to train, or that the "
-    "meta-strategy gets harder to beat.",
+    "smaller one. A negative value says only that training found no better response. A curve that "
+    "falls says that responses get harder to train, or that the meta-strategy gets harder to beat.",
     "Its battles are those of the sequential test, which did not choose the response. Estimates "
     "allow for the early stop, unless a row says plain.",
     "One run with one seed. Intervals are over battles in mirrored pairs, not over repeated "

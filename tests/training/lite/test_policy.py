@@ -168,7 +168,7 @@ def test_epsilon_is_the_share_of_random_actions(
 
 @pytest.mark.parametrize("temperature", ["-1", "nan"])
 def test_a_temperature_below_zero_is_refused(checkpoint: Path, temperature: str) -> None:
-    with pytest.raises(ValueError, match="0 or more"):
+    with pytest.raises(ValueError, match="temperature must be a number of at least 0"):
         LitePolicy(checkpoint, temperature)
 
 
