@@ -19,6 +19,7 @@ from metamon.rl.train import (
     create_offline_rl_trainer,
 )
 from rich.progress import TaskProgressColumn, TimeRemainingColumn
+from torch.distributions import Distribution
 
 from metamon_ext.errors import UserError, in_one_line
 from metamon_ext.terminal import progress_bar
@@ -41,6 +42,9 @@ def finetune(plan: Plan, terminal: TextIO) -> None:
     cannot be written.
     """
     register_spaces()
+    # AMAGO pads short battles with actions that are none. torch.compile switches this check off,
+    # but not where TORCHDYNAMO_DISABLE is set.
+    Distribution.set_default_validate_args(False)
     if plan.config.seed is not None:
         set_seed((plan.config.seed + int(os.environ.get("RANK", "0"))) % 2**32)
     experiment = make_experiment(plan)
