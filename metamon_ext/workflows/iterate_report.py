@@ -11,10 +11,9 @@ from metamon_ext.evaluation import plots
 from metamon_ext.evaluation.report import html_table, name_html, picture, write_report
 from metamon_ext.evaluation.results import collect
 from metamon_ext.evaluation.standings import Rated, rate_results
-from metamon_ext.training.lite.training_log import LOG
 from metamon_ext.workflows.iterate_config import IterateConfig
 from metamon_ext.workflows.iteration import HEURISTICS
-from metamon_ext.workflows.stages import Line
+from metamon_ext.workflows.stages import Line, training_logs
 
 
 def rate_champions(config: IterateConfig, lines: Sequence[Line], rows: list[BattleRow]) -> Rated:
@@ -39,10 +38,6 @@ def write_iterate_report(
     }
     plots.interval_curve(curve, points, "After iteration", "Champion's rating (Elo points)")
     promoted = sum(line["promoted"] for line in lines)
-    folders = {
-        f"iteration_{n}": config.output_dir / f"iteration_{n}" for n in range(1, len(lines) + 1)
-    }
-    logs = {name: folder / "model" / LOG for name, folder in folders.items()}
     write_report(
         output_dir=config.output_dir,
         title=f"Iterations from {config.base} in {config.battle_format}, seed {config.seed}",
@@ -52,7 +47,7 @@ def write_iterate_report(
             *(warning for line in lines for warning in line["warnings"]),
         ],
         rated=rated,
-        training_logs={name: log for name, log in logs.items() if log.exists()},
+        training_logs=training_logs(config.output_dir, len(lines)),
         stages={},
         notes={
             "Caveats": [

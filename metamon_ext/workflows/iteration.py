@@ -8,7 +8,6 @@ iteration's folder holds
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,6 @@ from metamon_ext.evaluation.meta_solvers import explore, prioritized
 from metamon_ext.evaluation.payoffs import PayoffMatrix
 from metamon_ext.evaluation.racing import Race
 from metamon_ext.evaluation.schedules import fixed
-from metamon_ext.files import write_json
 from metamon_ext.workflows.iterate_config import AUTO, IterateConfig
 from metamon_ext.workflows.stages import Line, Run, Stages, reason_of
 
@@ -65,16 +63,15 @@ class Iteration(Stages):
     """
 
     def __init__(self, run: IterateRun, history: Sequence[Line]) -> None:
-        super().__init__(run, len(history) + 1)
+        super().__init__(run, history)
         self._run: IterateRun = run
         self._config: IterateConfig = run.config
-        self._history = history
         self._champion = history[-1]["champion"] if history else run.config.base
 
     def play(self) -> dict[str, Any]:
         """Run what is missing of all stages. Returns the line that records them."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        plan = self._plan()
+        plan = self.decided("plan.json", self._plan)
         self.generate(plan["seats"], plan["opponents"])
         shares = self.mix()
         start = self._champion if self._config.start == "champion" else self._config.base
@@ -100,16 +97,10 @@ class Iteration(Stages):
         }
 
     def _plan(self) -> dict[str, Any]:
-        """Who plays for data, and against which opponents: decided once, before any battle."""
-        path = self.folder / "plan.json"
-        if path.exists():
-            plan: dict[str, Any] = json.loads(path.read_text())
-            return plan
+        """Who plays for data, and against which opponents: before any battle."""
         seats = self.seats(self._champion)
         weights = self._run.population or self._prioritized(seats)
-        plan = {"champion": self._champion, "seats": seats, "opponents": dict(weights)}
-        write_json(path, plan)
-        return plan
+        return {"champion": self._champion, "seats": seats, "opponents": dict(weights)}
 
     def _prioritized(self, seats: Sequence[str]) -> dict[str, float]:
         """Opponent -> weight, by the champion's win rates in the results so far."""

@@ -172,14 +172,13 @@ class PsroIteration(Stages):
     """
 
     def __init__(self, run: PsroRun, history: Sequence[Line]) -> None:
-        super().__init__(run, len(history) + 1)
+        super().__init__(run, history)
         self._run: PsroRun = run
-        self._history = history
 
     def play(self) -> dict[str, Any]:
         """Run what is missing of all stages. Returns the line that records them."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        plan = self._plan()
+        plan = self.decided("plan.json", self._plan)
         self.generate(plan["seats"], plan["opponents"])
         shares = self.mix()
         members = self._run.members(self._history)
@@ -209,20 +208,15 @@ class PsroIteration(Stages):
         return line
 
     def _plan(self) -> dict[str, Any]:
-        """The meta-strategy, and who plays against it: decided once, before any other battle."""
-        path = self.folder / "plan.json"
-        if not path.exists():
-            analysis = self._run.analyze(self._history, [self.folder, self._config.output_dir])
-            learner = self._run.config.init_from_checkpoint or self._learner(analysis)
-            plan = {
-                "learner": learner,
-                "seats": self.seats(learner),
-                "opponents": {name: p for name, p in analysis.strategy.items() if p > 0},
-                "payoff_battles": analysis.battles,
-            }
-            write_json(path, plan)
-        decided: dict[str, Any] = json.loads(path.read_text())
-        return decided
+        """The meta-strategy, and who plays against it: before any other battle."""
+        analysis = self._run.analyze(self._history, [self.folder, self._config.output_dir])
+        learner = self._run.config.init_from_checkpoint or self._learner(analysis)
+        return {
+            "learner": learner,
+            "seats": self.seats(learner),
+            "opponents": {name: p for name, p in analysis.strategy.items() if p > 0},
+            "payoff_battles": analysis.battles,
+        }
 
     def _mixture(self, members: Sequence[str]) -> str:
         """The player of the meta-strategy.

@@ -13,9 +13,8 @@ from metamon_ext.evaluation.payoffs import Estimate
 from metamon_ext.evaluation.report import html_table, name_html, picture, write_report
 from metamon_ext.evaluation.results import collect
 from metamon_ext.evaluation.standings import rate_results
-from metamon_ext.training.lite.training_log import LOG
 from metamon_ext.workflows.psro_config import PsroConfig
-from metamon_ext.workflows.stages import Line
+from metamon_ext.workflows.stages import Line, training_logs
 
 CAVEATS = [
     "Exploitability is a lower bound: a better response may exist, and a weaker trainer finds a "
@@ -44,10 +43,6 @@ def write_psro_report(
     curve = config.output_dir / "exploitability.png"
     points = {str(line["iteration"]): _percents(line["exploitability"]) for line in lines}
     plots.interval_curve(curve, points, "Iteration", "Exploitability at least (percentage points)")
-    logs = {
-        f"iteration_{n}": config.output_dir / f"iteration_{n}" / "model" / LOG
-        for n in range(1, len(lines) + 1)
-    }
     caption = (
         "A lower bound of the exploitability of each iteration's meta-strategy, with its 95 % "
         "interval: the response's win rate against the mixture minus 50 %."
@@ -57,7 +52,7 @@ def write_psro_report(
         title=f"PSRO in {config.battle_format}, {config.solver}, seed {config.seed}",
         summary=_summary(lines, game),
         rated=rate_results(collect(rows)),
-        training_logs={name: log for name, log in logs.items() if log.exists()},
+        training_logs=training_logs(config.output_dir, len(lines)),
         stages={},
         notes={"Caveats": CAVEATS},
         more=[

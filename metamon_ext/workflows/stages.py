@@ -43,6 +43,7 @@ from metamon_ext.evaluation.schedules import (
 )
 from metamon_ext.files import StageJournal, write_json
 from metamon_ext.terminal import console
+from metamon_ext.training.lite.training_log import LOG
 from metamon_ext.training.trainer import find_trainer
 from metamon_ext.workflows.gate import LOOK, answer_of
 from metamon_ext.workflows.generate import drawer, play_decided
@@ -158,16 +159,25 @@ class Stages:
 
     Args:
         run: what all iterations share.
-        number: of the iteration, from 1.
+        history: the lines of the iterations before.
     """
 
-    def __init__(self, run: Run, number: int) -> None:
-        self._run, self._config, self.number = run, run.config, number
-        self.folder = run.folder(number)
+    def __init__(self, run: Run, history: Sequence[Line]) -> None:
+        self._run, self._config, self._history = run, run.config, history
+        self.number = len(history) + 1
+        self.folder = run.folder(self.number)
 
     def seed(self, purpose: str) -> int:
         """Of one stage."""
         return derive(self._config.seed, purpose, self.number)
+
+    def decided(self, name: str, decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """What a JSON file of the iteration's folder holds; decided once, when it is missing."""
+        path = self.folder / name
+        if not path.exists():
+            write_json(path, decide())
+        content: dict[str, Any] = json.loads(path.read_text())
+        return content
 
     def executor(self) -> Executor:
         """Where battles are played that are not recorded. Use it as a context manager."""
@@ -214,20 +224,18 @@ class Stages:
 
     def mix(self) -> dict[str, int]:
         """Link the data to train on. Returns battles by where they come from."""
-        path = self.folder / "training.json"
-        if not path.exists():
-            kept = range(self.number - 1, self._run.kept_from(self.number) - 1, -1)
-            old = {f"iteration_{k}": self._run.folder(k) / "data" for k in kept}
-            counts = link_mixture(
-                {self.folder.name: self.folder / "data"},
-                old | {str(folder): folder for folder in self._config.data_dir},
-                self.folder / "training",
-                self._config.new_data_share,
-                self.seed("mix"),
-            )
-            write_json(path, counts)
-        shares: dict[str, int] = json.loads(path.read_text())
-        return shares
+        return self.decided("training.json", self._link)
+
+    def _link(self) -> dict[str, int]:
+        kept = range(self.number - 1, self._run.kept_from(self.number) - 1, -1)
+        old = {f"iteration_{k}": self._run.folder(k) / "data" for k in kept}
+        return link_mixture(
+            {self.folder.name: self.folder / "data"},
+            old | {str(folder): folder for folder in self._config.data_dir},
+            self.folder / "training",
+            self._config.new_data_share,
+            self.seed("mix"),
+        )
 
     def train(self, start: str, known: Collection[str]) -> dict[str, str]:
         """Train.
@@ -287,6 +295,13 @@ class Stages:
         pairing = (candidate, opponent)
         plan = SprtSchedule([pairing], self._config.test, self._config.num_gate_battles, LOOK)
         return answer_of(plan, self.played(plan, pairing, "gate", self._run.all_teams, executor))
+
+
+def training_logs(output_dir: Path, iterations: int) -> dict[str, Path]:
+    """Those of the built-in learner's runs, by the names of their iterations."""
+    names = [f"iteration_{n}" for n in range(1, iterations + 1)]
+    logs = {name: output_dir / name / "model" / LOG for name in names}
+    return {name: log for name, log in logs.items() if log.exists()}
 
 
 def reason_of(action: str, gate: Mapping[str, Any]) -> str:
